@@ -1,0 +1,183 @@
+// Tensors from and to JavaScript's memory, and files mapped into it.
+#include "addon.h"
+#include "napi_values.h"
+
+#include <cerrno>
+#include <cstring>
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+namespace openplug {
+namespace {
+
+struct Bytes {
+  napi_value buffer; // the ArrayBuffer underneath
+  uint8_t* data;
+  size_t length;
+};
+
+Bytes bytesOf(napi_env env, napi_value value) {
+  bool isTyped = false;
+  check(env, napi_is_typedarray(env, value, &isTyped));
+  if (!isTyped) throw BridgeError("data: expected a typed array, got " + describe(env, value));
+  napi_typedarray_type type;
+  size_t elements, offset;
+  void* data;
+  napi_value buffer;
+  check(env, napi_get_typedarray_info(env, value, &type, &elements, &data, &buffer, &offset));
+  size_t width = type == napi_int8_array || type == napi_uint8_array || type == napi_uint8_clamped_array ? 1
+                 : type == napi_int16_array || type == napi_uint16_array                                ? 2
+                 : type == napi_int32_array || type == napi_uint32_array || type == napi_float32_array  ? 4
+                                                                                                        : 8;
+  return {buffer, static_cast<uint8_t*>(data), elements * width};
+}
+
+std::vector<int64_t> shapeOf(napi_env env, napi_value value) {
+  std::vector<int64_t> shape;
+  uint32_t length = arrayLength(env, value, "shape");
+  for (uint32_t i = 0; i < length; i++) {
+    shape.push_back(integerOf(env, elementOf(env, value, i), "shape"));
+    if (shape.back() < 0) throw BridgeError("shape: sizes must not be negative");
+  }
+  return shape;
+}
+
+// fromBytes(typedArray, dtype, shape, share): the bytes are copied unless share is true, in which case the
+// tensor keeps the array's memory alive and both see each other's writes.
+napi_value fromBytes(napi_env env, napi_callback_info info) {
+  return guarded(env, [] { return "tensor"; }, [&]() -> napi_value {
+    Arguments arguments(env, info);
+    Bytes bytes = bytesOf(env, arguments[0]);
+    at::ScalarType dtype = scalarTypeOf(env, arguments[1], "dtype");
+    std::vector<int64_t> shape = shapeOf(env, arguments[2]);
+    int64_t elements = 1;
+    for (int64_t size : shape) elements *= size;
+    size_t width = c10::elementSize(dtype);
+    if (elements * width != bytes.length)
+      throw BridgeError("the shape holds " + std::to_string(elements) + " elements of " + scalarTypeName(dtype) + " (" +
+                        std::to_string(elements * width) + " bytes), but the data has " +
+                        std::to_string(bytes.length) + " bytes");
+    auto& environment = Environment::of(env);
+    bool aligned = reinterpret_cast<uintptr_t>(bytes.data) % width == 0;
+    if (booleanOf(env, arguments[3], "share") && aligned && elements > 0) {
+      napi_ref reference;
+      check(env, napi_create_reference(env, bytes.buffer, 1, &reference));
+      auto owner = environment;
+      auto release = [owner, reference](void*) {
+        if (owner->alive && std::this_thread::get_id() == owner->thread) napi_delete_reference(owner->env, reference);
+      };
+      return boxTensor(*environment, at::from_blob(bytes.data, shape, release, at::TensorOptions(dtype)));
+    }
+    at::Tensor tensor = at::empty(shape, at::TensorOptions(dtype));
+    if (bytes.length) std::memcpy(tensor.data_ptr(), bytes.data, bytes.length);
+    return boxTensor(*environment, tensor);
+  });
+}
+
+// readBytes(tensor, typedArray): copies the elements of a contiguous CPU tensor into the array.
+napi_value readBytes(napi_env env, napi_callback_info info) {
+  return guarded(env, [] { return "toTypedArray"; }, [&]() -> napi_value {
+    Arguments arguments(env, info);
+    at::Tensor tensor = unboxTensor(env, arguments[0], "self").detach().cpu().contiguous();
+    Bytes bytes = bytesOf(env, arguments[1]);
+    if (tensor.nbytes() != bytes.length)
+      throw BridgeError("the array has " + std::to_string(bytes.length) + " bytes, the tensor " +
+                        std::to_string(tensor.nbytes()));
+    if (bytes.length) std::memcpy(bytes.data, tensor.data_ptr(), bytes.length);
+    return makeUndefined(env);
+  });
+}
+
+napi_value dispose(napi_env env, napi_callback_info info) {
+  return guarded(env, [] { return "dispose"; }, [&]() -> napi_value {
+    Arguments arguments(env, info);
+    tensorBox(env, arguments[0])->release();
+    return makeUndefined(env);
+  });
+}
+
+napi_value alias(napi_env env, napi_callback_info info) {
+  return guarded(env, [] { return "alias"; }, [&]() -> napi_value {
+    Arguments arguments(env, info);
+    return boxTensor(*Environment::of(env), unboxTensor(env, arguments[0], "self"));
+  });
+}
+
+napi_value shape(napi_env env, napi_callback_info info) {
+  return guarded(env, [] { return "shape"; }, [&]() -> napi_value {
+    Arguments arguments(env, info);
+    const at::Tensor& tensor = unboxTensor(env, arguments[0], "self");
+    std::vector<napi_value> sizes;
+    for (int64_t size : tensor.sizes()) sizes.push_back(makeNumber(env, size));
+    return makeArray(env, sizes);
+  });
+}
+
+napi_value dtype(napi_env env, napi_callback_info info) {
+  return guarded(env, [] { return "dtype"; }, [&]() -> napi_value {
+    Arguments arguments(env, info);
+    return makeString(env, scalarTypeName(unboxTensor(env, arguments[0], "self").scalar_type()));
+  });
+}
+
+struct Mapping {
+  void* address;
+  size_t length;
+};
+
+void unmap(napi_env, void*, void* hint) {
+  auto* mapping = static_cast<Mapping*>(hint);
+  munmap(mapping->address, mapping->length);
+  delete mapping;
+}
+
+// mapFile(path): the file's bytes as an ArrayBuffer over a private mapping; writes to it stay in memory.
+napi_value mapFile(napi_env env, napi_callback_info info) {
+  std::string path;
+  return guarded(env, [&] { return "mapFile " + path; }, [&]() -> napi_value {
+    Arguments arguments(env, info);
+    path = stringOf(env, arguments[0], "path");
+    int file = open(path.c_str(), O_RDONLY | O_CLOEXEC);
+    struct stat status;
+    if (file < 0 || fstat(file, &status) != 0) {
+      std::string reason = std::strerror(errno);
+      if (file >= 0) close(file);
+      throw BridgeError(reason);
+    }
+    size_t length = status.st_size;
+    napi_value buffer;
+    void* address = nullptr;
+    if (length == 0 || !S_ISREG(status.st_mode)) {
+      close(file);
+      if (!S_ISREG(status.st_mode)) throw BridgeError("not a regular file");
+      check(env, napi_create_arraybuffer(env, 0, &address, &buffer));
+      return buffer;
+    }
+    address = mmap(nullptr, length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_NORESERVE, file, 0);
+    int reason = errno;
+    close(file);
+    if (address == MAP_FAILED) throw BridgeError(std::strerror(reason));
+    auto* mapping = new Mapping{address, length};
+    if (napi_create_external_arraybuffer(env, address, length, unmap, mapping, &buffer) != napi_ok) {
+      unmap(env, nullptr, mapping);
+      throw BridgeError("this JavaScript runtime does not allow external buffers");
+    }
+    return buffer;
+  });
+}
+
+} // namespace
+
+void registerBuffers(napi_env env, napi_value exports) {
+  addFunction(env, exports, "fromBytes", fromBytes);
+  addFunction(env, exports, "readBytes", readBytes);
+  addFunction(env, exports, "alias", alias);
+  addFunction(env, exports, "dispose", dispose);
+  addFunction(env, exports, "shape", shape);
+  addFunction(env, exports, "dtype", dtype);
+  addFunction(env, exports, "mapFile", mapFile);
+}
+
+} // namespace openplug

@@ -1,0 +1,91 @@
+#include "environment.h"
+#include "napi_values.h"
+
+namespace openplug {
+namespace {
+
+constexpr int64_t kReportStepBytes = 4 << 20;
+
+void finalizeTensor(napi_env, void* data, void*) {
+  auto* box = static_cast<TensorBox*>(data);
+  box->release();
+  delete box;
+}
+
+void finalizeGenerator(napi_env, void* data, void*) { delete static_cast<GeneratorBox*>(data); }
+
+void* externalPointer(napi_env env, napi_value value, BoxKind kind, const char* what) {
+  napi_valuetype type;
+  check(env, napi_typeof(env, value, &type));
+  void* data = nullptr;
+  if (type == napi_external) check(env, napi_get_value_external(env, value, &data));
+  if (data == nullptr || *static_cast<BoxKind*>(data) != kind)
+    throw BridgeError(std::string(what) + ": got " + describe(env, value));
+  return data;
+}
+
+} // namespace
+
+std::shared_ptr<Environment>& Environment::of(napi_env env) {
+  void* data = nullptr;
+  check(env, napi_get_instance_data(env, &data));
+  return *static_cast<std::shared_ptr<Environment>*>(data);
+}
+
+void Environment::reportBytes(int64_t delta) {
+  externalBytes += delta;
+  unreportedBytes += delta;
+  if (!alive || std::abs(unreportedBytes) < kReportStepBytes) return;
+  int64_t total;
+  napi_adjust_external_memory(env, unreportedBytes, &total);
+  unreportedBytes = 0;
+}
+
+void TensorBox::release() {
+  if (!tensor.defined()) return;
+  tensor.reset();
+  owner->liveTensors--;
+  owner->reportBytes(-reportedBytes);
+  reportedBytes = 0;
+}
+
+napi_value boxTensor(Environment& environment, at::Tensor tensor) {
+  auto* box = new TensorBox;
+  box->owner = Environment::of(environment.env);
+  // A view shares its base's storage, whose bytes the base has reported already.
+  if (tensor.has_storage() && tensor.storage().use_count() == 1) box->reportedBytes = tensor.storage().nbytes();
+  box->tensor = std::move(tensor);
+  napi_value result;
+  if (napi_create_external(environment.env, box, finalizeTensor, nullptr, &result) != napi_ok) {
+    delete box;
+    throw PendingException();
+  }
+  environment.liveTensors++;
+  environment.reportBytes(box->reportedBytes);
+  return result;
+}
+
+TensorBox* tensorBox(napi_env env, napi_value value) {
+  return static_cast<TensorBox*>(externalPointer(env, value, BoxKind::tensor, "expected a Tensor"));
+}
+
+const at::Tensor& unboxTensor(napi_env env, napi_value value, const char* what) {
+  auto* box = static_cast<TensorBox*>(externalPointer(env, value, BoxKind::tensor, what));
+  if (!box->tensor.defined()) throw BridgeError(std::string(what) + ": this tensor has been disposed");
+  return box->tensor;
+}
+
+napi_value boxGenerator(napi_env env, at::Generator generator) {
+  auto* box = new GeneratorBox;
+  box->generator = std::move(generator);
+  napi_value result;
+  check(env, napi_create_external(env, box, finalizeGenerator, nullptr, &result));
+  return result;
+}
+
+at::Generator unboxGenerator(napi_env env, napi_value value) {
+  return static_cast<GeneratorBox*>(externalPointer(env, value, BoxKind::generator, "expected a Generator"))
+      ->generator;
+}
+
+} // namespace openplug

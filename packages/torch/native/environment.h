@@ -1,0 +1,60 @@
+// What one JavaScript environment (the main thread or one worker) owns, and the boxes that carry C++ values
+// into it. All N-API calls for an environment happen on its own thread.
+#pragma once
+#include "precompiled.h"
+
+#include <atomic>
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+namespace openplug {
+
+// Thrown by the bridge itself; becomes a NativeError in JavaScript.
+struct BridgeError : std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
+
+// A JavaScript exception is already pending in the environment; C++ only has to unwind.
+struct PendingException : std::exception {};
+
+struct Environment {
+  napi_env env = nullptr;
+  std::thread::id thread;
+  std::atomic<bool> alive{true};
+  int64_t liveTensors = 0;
+  int64_t unreportedBytes = 0; // told to V8 in steps: one call per megabytes, not per tensor
+  int64_t externalBytes = 0;
+  napi_ref nativeErrorClass = nullptr;
+  napi_ref thrownInBackward = nullptr; // a JavaScript error on its way through the autograd engine
+  std::vector<c10::OperatorHandle> operators;
+
+  static std::shared_ptr<Environment>& of(napi_env env);
+  void reportBytes(int64_t delta);
+};
+
+// First field of every boxed value, so that a foreign external is refused instead of misread.
+enum class BoxKind : uint32_t { tensor = 0x7e4501, generator = 0x7e4502 };
+
+struct TensorBox {
+  BoxKind kind = BoxKind::tensor;
+  std::shared_ptr<Environment> owner;
+  at::Tensor tensor; // undefined after dispose()
+  int64_t reportedBytes = 0;
+
+  void release();
+};
+
+struct GeneratorBox {
+  BoxKind kind = BoxKind::generator;
+  at::Generator generator;
+};
+
+napi_value boxTensor(Environment& environment, at::Tensor tensor);
+TensorBox* tensorBox(napi_env env, napi_value value);                           // throws BridgeError
+const at::Tensor& unboxTensor(napi_env env, napi_value value, const char* what); // throws when disposed
+at::Generator unboxGenerator(napi_env env, napi_value value);
+napi_value boxGenerator(napi_env env, at::Generator generator);
+
+} // namespace openplug

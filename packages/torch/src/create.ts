@@ -1,0 +1,138 @@
+// Making tensors from JavaScript data, from nothing, and from other tensors.
+import { readFileSync } from 'node:fs';
+import { NativeError, ShapeError } from './errors.js';
+import { type DType, native } from './native.js';
+import { callOperator, Tensor } from './tensor.js';
+
+/** Typed arrays with a dtype of their own. A Uint16Array holds the bits of float16 or bfloat16 numbers. */
+export type TypedArray =
+  | Float32Array
+  | Float64Array
+  | BigInt64Array
+  | Int32Array
+  | Int16Array
+  | Int8Array
+  | Uint8Array
+  | Uint16Array;
+
+export interface TensorOptions {
+  /** Default: the typed array's own type; float32 for numbers. */
+  dtype?: DType;
+  /** Default: one dimension. */
+  shape?: readonly number[];
+  /** Use the typed array's memory instead of copying it. Default false. */
+  share?: boolean;
+  /** Whether `backward` computes its gradient. Default false. */
+  requiresGrad?: boolean;
+}
+
+const nativeDType = new Map<string, DType>([
+  ['Float32Array', 'float32'],
+  ['Float64Array', 'float64'],
+  ['BigInt64Array', 'int64'],
+  ['Int32Array', 'int32'],
+  ['Int16Array', 'int16'],
+  ['Int8Array', 'int8'],
+  ['Uint8Array', 'uint8'],
+]);
+
+/**
+ * A tensor of the given elements. Bytes (Uint8Array) and 16-bit words (Uint16Array) may be read as any dtype of
+ * that width by naming it; otherwise elements are converted to `dtype`.
+ * @throws ShapeError when the shape does not hold exactly the data.
+ */
+export function tensor(data: TypedArray | readonly number[], options: TensorOptions = {}): Tensor {
+  const array = Array.isArray(data) ? Float64Array.from(data) : (data as TypedArray);
+  const wanted = options.dtype ?? (Array.isArray(data) ? 'float32' : nativeDType.get(array.constructor.name));
+  if (!wanted) throw new ShapeError(`A ${array.constructor.name} has no dtype of its own: pass { dtype }.`);
+  const stored = storedDType(array, wanted);
+  const shape = options.shape ?? [array.byteLength / bytesPerElement[stored]];
+  const expected = shape.reduce((product, size) => product * size, 1);
+  if (expected * bytesPerElement[stored] !== array.byteLength)
+    throw new ShapeError(
+      `Shape [${shape}] holds ${expected} elements of ${stored}, the data has ${array.byteLength / bytesPerElement[stored]}.`,
+    );
+  let result = new Tensor(native.fromBytes(array, stored, shape, options.share ?? false));
+  if (stored !== wanted) {
+    using source = result;
+    result = source.to(wanted);
+  }
+  if (options.requiresGrad) result.requiresGrad = true;
+  return result;
+}
+
+/** Bytes of one element. */
+export const bytesPerElement: Record<DType, number> = {
+  float32: 4,
+  float64: 8,
+  float16: 2,
+  bfloat16: 2,
+  int64: 8,
+  int32: 4,
+  int16: 2,
+  int8: 1,
+  uint8: 1,
+  bool: 1,
+};
+
+function storedDType(array: TypedArray, wanted: DType): DType {
+  if (array instanceof Uint8Array) return wanted; // raw bytes: read as they are
+  if (array instanceof Uint16Array) {
+    if (bytesPerElement[wanted] === 2) return wanted;
+    throw new ShapeError(`A Uint16Array holds 16-bit words; it cannot be read as ${wanted}.`);
+  }
+  return nativeDType.get(array.constructor.name)!;
+}
+
+const make = (name: string, shape: readonly number[], dtype: DType): Tensor =>
+  callOperator(`aten::${name}`, shape, dtype) as Tensor;
+
+/** All zeros. dtype defaults to float32. */
+export function zeros(shape: readonly number[], dtype: DType = 'float32'): Tensor {
+  return make('zeros', shape, dtype);
+}
+
+/** All ones. dtype defaults to float32. */
+export function ones(shape: readonly number[], dtype: DType = 'float32'): Tensor {
+  return make('ones', shape, dtype);
+}
+
+/** Whatever is in the memory. dtype defaults to float32. */
+export function empty(shape: readonly number[], dtype: DType = 'float32'): Tensor {
+  return make('empty.memory_format', shape, dtype);
+}
+
+/** `value` everywhere. dtype defaults to float32. */
+export function full(shape: readonly number[], value: number, dtype: DType = 'float32'): Tensor {
+  return callOperator('aten::full', shape, value, dtype) as Tensor;
+}
+
+/** 0, 1, …, end − 1. dtype defaults to int64. */
+export function arange(end: number, dtype: DType = 'int64'): Tensor {
+  return callOperator('aten::arange', end, dtype) as Tensor;
+}
+
+/** Joined along an existing dimension. */
+export function cat(tensors: readonly Tensor[], dim = 0): Tensor {
+  return callOperator('aten::cat', tensors, dim) as Tensor;
+}
+
+/** Joined along a new dimension. */
+export function stack(tensors: readonly Tensor[], dim = 0): Tensor {
+  return callOperator('aten::stack', tensors, dim) as Tensor;
+}
+
+/**
+ * A file's bytes, mapped into memory: pages are read when touched and shared with the page cache. The file must
+ * not shrink while it is mapped.
+ * @throws NativeError naming the path when it cannot be opened.
+ */
+export function mapFile(path: string): Uint8Array {
+  try {
+    return new Uint8Array(native.mapFile(path));
+  } catch (error) {
+    // Some JavaScript runtimes forbid memory that they do not own: read the file instead.
+    if (error instanceof NativeError && error.message.includes('external buffers')) return readFileSync(path);
+    throw error;
+  }
+}

@@ -1,0 +1,36 @@
+export type { AtenOperators } from './aten.generated.js';
+export { aten } from './aten.js';
+export { backward, type CustomFunction, checkpoint, customFunction, enableGrad, noGrad } from './autograd.js';
+export {
+  arange,
+  bytesPerElement,
+  cat,
+  empty,
+  full,
+  mapFile,
+  ones,
+  stack,
+  type TensorOptions,
+  type TypedArray,
+  tensor,
+  zeros,
+} from './create.js';
+export { CheckpointError, DisposedError, NativeError, OpenPlugError, ShapeError } from './errors.js';
+export { Generator } from './generator.js';
+export type { BuildInfo, DType } from './native.js';
+export {
+  buildInfo,
+  cpuCapability,
+  getNumThreads,
+  liveTensorBytes,
+  liveTensorCount,
+  setNumThreads,
+} from './runtime.js';
+export { keep, scope } from './scope.js';
+export {
+  callOperator,
+  type OperatorArgument,
+  type OperatorResult,
+  Tensor,
+  type TensorData,
+} from './tensor.js';

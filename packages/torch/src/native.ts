@@ -1,0 +1,109 @@
+// The boundary to the addon, typed by hand in this one file. Everything else in the package goes through it.
+import { existsSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { NativeError } from './errors.js';
+
+declare const handleBrand: unique symbol;
+/** An external value that owns one C++ tensor. */
+export type TensorHandle = { readonly [handleBrand]: 'tensor' };
+/** An external value that owns one C++ random generator. */
+export type GeneratorHandle = { readonly [handleBrand]: 'generator' };
+
+/** What an operator takes and gives across the boundary. */
+export type NativeValue =
+  | TensorHandle
+  | GeneratorHandle
+  | number
+  | bigint
+  | boolean
+  | string
+  | undefined
+  | null
+  | readonly NativeValue[];
+
+/** Element types, by their usual names. */
+export type DType =
+  | 'float32'
+  | 'float64'
+  | 'float16'
+  | 'bfloat16'
+  | 'int64'
+  | 'int32'
+  | 'int16'
+  | 'int8'
+  | 'uint8'
+  | 'bool';
+
+/** Versions and settings of the libtorch that the addon was built against. */
+export interface BuildInfo {
+  torchVersion: string;
+  /** Compiler, BLAS and CPU capability, as libtorch prints them. */
+  configuration: string;
+  /** Thread pools, as libtorch prints them. */
+  parallel: string;
+}
+
+/** A JavaScript object that stands for a C++ one. */
+export abstract class NativeObject<Handle extends TensorHandle | GeneratorHandle> {
+  /** For the operator bridge only. */
+  readonly handle: Handle;
+
+  constructor(handle: Handle) {
+    this.handle = handle;
+  }
+}
+
+interface NativeModule {
+  resolve(name: string): number;
+  call(index: number, ...values: NativeValue[]): NativeValue;
+  schemas(namespace: string): string[];
+  attachBackward(
+    inputs: TensorHandle[],
+    outputs: TensorHandle[],
+    /** Gradients of the outputs to fresh handles of the inputs' gradients, which the addon releases. */
+    backward: (...gradients: (TensorHandle | undefined)[]) => (TensorHandle | undefined)[],
+  ): void;
+  backward(roots: TensorHandle[], gradients: TensorHandle[] | undefined, retainGraph: boolean): void;
+  setGradEnabled(enabled: boolean): boolean;
+  requiresGrad(handle: TensorHandle, value?: boolean): boolean;
+  grad(handle: TensorHandle, value?: TensorHandle | null): TensorHandle | undefined;
+  fromBytes(data: ArrayBufferView, dtype: DType, shape: readonly number[], share: boolean): TensorHandle;
+  readBytes(handle: TensorHandle, into: ArrayBufferView): void;
+  /** Another handle on the same tensor. */
+  alias(handle: TensorHandle): TensorHandle;
+  dispose(handle: TensorHandle): void;
+  shape(handle: TensorHandle): number[];
+  dtype(handle: TensorHandle): DType;
+  mapFile(path: string): ArrayBuffer;
+  setErrorClass(errorClass: new (message: string) => Error): void;
+  threads(count?: number): number;
+  makeGenerator(seed: number): GeneratorHandle;
+  generatorState(handle: GeneratorHandle, state?: TensorHandle): TensorHandle | undefined;
+  /** [live tensors, bytes that they own] */
+  counters(): [number, number];
+  buildInfo(): BuildInfo;
+}
+
+function load(): NativeModule {
+  const packageFolder = join(dirname(fileURLToPath(import.meta.url)), '..');
+  // OPENPLUG_TORCH_ADDON chooses another build of the addon (for example one with AddressSanitizer).
+  const path =
+    process.env.OPENPLUG_TORCH_ADDON ?? join(packageFolder, 'build', 'Release', 'openplug_torch.node');
+  if (!existsSync(path))
+    throw new NativeError(`The native addon is not built: ${path} does not exist. Run \`npm run setup\`.`);
+  try {
+    const addon = createRequire(import.meta.url)(path) as NativeModule;
+    addon.setErrorClass(NativeError);
+    return addon;
+  } catch (error) {
+    throw new NativeError(
+      `The native addon does not load: ${(error as Error).message}\n` +
+        'libtorch may have been moved or updated since it was built: run `npm run setup` again.',
+      { cause: error },
+    );
+  }
+}
+
+export const native: NativeModule = load();
