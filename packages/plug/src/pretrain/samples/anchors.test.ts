@@ -4,7 +4,7 @@ import fc from 'fast-check';
 import { keyedRandom } from '../../random.js';
 import { planAnchors } from './anchors.js';
 import { keyedPermutation } from './permutation.js';
-import { assertProportion, assertUniform } from './testing.js';
+import { assertProportion, assertUniform } from './samples.test-support.js';
 
 function plan(lengths: number[], read: number, seed = 1) {
   return planAnchors({

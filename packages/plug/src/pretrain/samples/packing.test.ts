@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { type PackedTexts, packStage1, packStage2, packTexts } from './packing.js';
+import { randomCorpus, vocabulary } from './samples.test-support.js';
 import { createStage1Sampler } from './stage1-sample.js';
 import { createStage2Sampler } from './stage2-sample.js';
-import { randomCorpus, vocabulary } from './testing.js';
 
 /** The slices of a flat array that belong to the rows. */
 function rowsOf(flat: Int32Array, lengths: Int32Array): Int32Array[] {

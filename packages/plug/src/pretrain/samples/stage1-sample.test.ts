@@ -1,7 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { keyedRandom } from '../../random.js';
-import { createStage1Sampler, type Stage1Sample, type Stage1Settings } from './stage1-sample.js';
 import {
   assertProportion,
   assertUniform,
@@ -11,7 +10,8 @@ import {
   sigmas,
   type TestCorpus,
   vocabulary,
-} from './testing.js';
+} from './samples.test-support.js';
+import { createStage1Sampler, type Stage1Sample, type Stage1Settings } from './stage1-sample.js';
 
 const { cls, sep } = vocabulary.special;
 const wide = { ...vocabulary, vocabSize: 10_000_000 };
@@ -52,7 +52,7 @@ describe('stage 1 samples', () => {
     ]) {
       const samples = sampler(corpusOfLengths(documents));
       const counts = new Float64Array(3);
-      const number = 6000;
+      const number = 40_000;
       for (let index = 0; index < number; index++) counts[samples.sample(index).sentenceLabel]!++;
       for (const [label, count] of counts.entries()) assertProportion(count, number, 1 / 3, `class ${label}`);
     }

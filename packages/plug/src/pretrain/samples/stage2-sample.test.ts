@@ -1,6 +1,5 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { createStage2Sampler, type Stage2Sample, type Stage2Settings } from './stage2-sample.js';
 import {
   assertProportion,
   assertUniform,
@@ -11,7 +10,8 @@ import {
   sigmas,
   type TestCorpus,
   vocabulary,
-} from './testing.js';
+} from './samples.test-support.js';
+import { createStage2Sampler, type Stage2Sample, type Stage2Settings } from './stage2-sample.js';
 
 const { cls, sep, mask } = vocabulary.special;
 const wide = { ...vocabulary, vocabSize: 10_000_000 };
