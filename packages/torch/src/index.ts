@@ -34,3 +34,4 @@ export {
   Tensor,
   type TensorData,
 } from './tensor.js';
+export { openSafetensors, type SafetensorsFile, type TensorInfo, writeSafetensors } from './safetensors.js';
