@@ -230,7 +230,7 @@ function checkIds(ids: ArrayLike<number>, vocabSize: number, documentId: string)
 }
 
 function checkTarget(target: string, overwrite: boolean): void {
-  if (statSync(target, { throwIfNoEntry: false }) === undefined) return;
+  if (writing(target, () => statSync(target, { throwIfNoEntry: false })) === undefined) return;
   const entries = writing(target, () => readdirSync(target));
   if (entries.length === 0) return;
   if (!entries.every((name) => name === 'train' || name === 'heldOut')) {
