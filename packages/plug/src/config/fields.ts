@@ -17,6 +17,8 @@ export interface SettingField {
   readonly kind: FieldKind;
   /** Kind of the members of a list; undefined for other kinds. */
   readonly memberKind: FieldKind | undefined;
+  /** True when the values are a fixed few, so that a placeholder names no type. */
+  readonly hasChoices: boolean;
   /** What is accepted, for help and errors: "integer ≥ 1", "one of nano, tiny". */
   readonly expected: string;
   readonly description: string;
@@ -98,6 +100,7 @@ function describeField(key: string, given: Property, required: boolean): Setting
     flag: flagOf(key),
     kind,
     memberKind: member && kindOf(key, member),
+    hasChoices: (member ?? property).enum !== undefined,
     expected: describeExpected(key, property) + (nullable ? ', or none' : ''),
     description: given.description ?? property.description ?? '',
     defaultValue: given.default,
@@ -154,7 +157,7 @@ function describeExpected(key: string, property: Property): string {
     case 'integer':
       return ['integer', ...bounds(property)].join(' ');
     case 'list':
-      return `${listLength(property)} (each ${describeExpected(key, memberOf(property))})`;
+      return describeList(key, property);
     default:
       return 'text';
   }
@@ -172,8 +175,14 @@ function bounds(property: Property): string[] {
   return parts.length > 1 ? [parts.join(' and ')] : parts;
 }
 
-function listLength({ minItems, maxItems }: Property): string {
-  if (minItems !== undefined && minItems === maxItems) return `list of ${minItems}`;
-  if (minItems) return `list of at least ${minItems}`;
-  return 'list';
+function describeList(key: string, property: Property): string {
+  const { minItems, maxItems } = property;
+  const length =
+    minItems !== undefined && minItems === maxItems
+      ? `list of ${minItems}`
+      : minItems
+        ? `list of at least ${minItems}`
+        : 'list';
+  const member = describeExpected(key, memberOf(property));
+  return member === 'text' ? `${length}, text each` : `${length}, each ${member}`;
 }
