@@ -34,4 +34,7 @@ export {
   Tensor,
   type TensorData,
 } from './tensor.js';
+export * as nn from './nn.js';
+export type { DropoutKey } from './nn.js';
+export { AdamW, type AdamWOptions } from './optimizer.js';
 export { openSafetensors, type SafetensorsFile, type TensorInfo, writeSafetensors } from './safetensors.js';

@@ -1,0 +1,1 @@
+export { type LoadOptions, loadModel, readModelConfig, saveModel } from './model-folder.js';

@@ -1,0 +1,153 @@
+// The model's configuration: published field names on disk, camelCase in code, nothing unknown accepted.
+import { closest } from 'fastest-levenshtein';
+import { z } from 'zod';
+import { ConfigError } from '../errors.js';
+
+/** Architecture of one PLUG or StructBERT. Defaults are the published ones. */
+export interface PlugConfig {
+  /** Rows of the word embedding, padding rows included. */
+  vocabSize: number;
+  /** Real vocabulary entries; ids at or above are padding and are never generated. */
+  originalVocabSize: number;
+  hiddenSize: number;
+  numAttentionHeads: number;
+  intermediateSize: number;
+  /** Encoder layers. */
+  numHiddenLayers: number;
+  /** Decoder layers; 0 is an encoder-only model (stage 1). */
+  decHiddenLayers: number;
+  maxPositionEmbeddings: number;
+  typeVocabSize: number;
+  /** Layer normalisation before each sublayer (PLUG) or after it (BERT). */
+  preLn: boolean;
+  layernormEpsilon: number;
+  /** Dropout after projections and embeddings. */
+  hiddenDropoutProb: number;
+  /** Dropout on attention probabilities. */
+  attentionProbsDropoutProb: number;
+  /** Standard deviation of the initial weights. */
+  initializerRange: number;
+  /** The published inference code applies the encoder's final normalisation twice; set for imported checkpoints. */
+  doubleFinalNorm: boolean;
+  /** Leave padding rows of the vocabulary out of the softmax. The reference keeps them in. */
+  maskPaddingVocab: boolean;
+}
+
+const size = z.int().positive();
+const probability = z.number().min(0).lt(1);
+
+/** Field on disk → key in code, with the rule for its value. */
+const fields = {
+  vocab_size: ['vocabSize', size],
+  original_vocab_size: ['originalVocabSize', size],
+  hidden_size: ['hiddenSize', size],
+  num_attention_heads: ['numAttentionHeads', size],
+  intermediate_size: ['intermediateSize', size],
+  num_hidden_layers: ['numHiddenLayers', size],
+  dec_hidden_layers: ['decHiddenLayers', z.int().nonnegative()],
+  max_position_embeddings: ['maxPositionEmbeddings', size],
+  type_vocab_size: ['typeVocabSize', size],
+  pre_ln: ['preLn', z.boolean()],
+  layernorm_epsilon: ['layernormEpsilon', z.number().positive()],
+  hidden_dropout_prob: ['hiddenDropoutProb', probability],
+  attention_probs_dropout_prob: ['attentionProbsDropoutProb', probability],
+  initializer_range: ['initializerRange', z.number().positive()],
+  double_final_norm: ['doubleFinalNorm', z.boolean()],
+  mask_padding_vocab: ['maskPaddingVocab', z.boolean()],
+} as const satisfies Record<string, readonly [keyof PlugConfig, z.ZodType]>;
+
+/** Published fields that say how the reference trained or stored the model; they change nothing here. */
+const ignoredFields = new Set([
+  'attn_separate',
+  'clip_grad',
+  'fp16',
+  'fp32_embedding',
+  'fp32_layernorm',
+  'fp32_tokentypes',
+  'hidden_act',
+  'lr_decay_style',
+  'warmup',
+  'weight_decay',
+  'model_type',
+  'architectures',
+]);
+
+const defaults = {
+  maxPositionEmbeddings: 2048,
+  typeVocabSize: 3,
+  decHiddenLayers: 0,
+  preLn: true,
+  layernormEpsilon: 1e-5,
+  hiddenDropoutProb: 0.1,
+  attentionProbsDropoutProb: 0.1,
+  initializerRange: 0.00707,
+  doubleFinalNorm: false,
+  maskPaddingVocab: false,
+} as const satisfies Partial<PlugConfig>;
+
+/**
+ * Reads a `config.json` object.
+ * @param where file name for error texts
+ * @throws ConfigError for an unknown field (naming the nearest known one), a wrong value, or sizes that do not fit
+ */
+export function parsePlugConfig(json: unknown, where: string): PlugConfig {
+  if (typeof json !== 'object' || json === null || Array.isArray(json))
+    throw new ConfigError(`${where}: expected a JSON object with the model's configuration.`);
+  const config: Record<string, unknown> = {};
+  for (const [field, value] of Object.entries(json)) {
+    if (ignoredFields.has(field)) continue;
+    const entry = fields[field as keyof typeof fields];
+    if (!entry)
+      throw new ConfigError(
+        `${where}: unknown field "${field}". Did you mean "${closest(field, Object.keys(fields))}"?`,
+      );
+    const checked = entry[1].safeParse(value);
+    if (!checked.success)
+      throw new ConfigError(
+        `${where}: "${field}" is ${JSON.stringify(value)}: ${checked.error.issues[0]?.message}.`,
+      );
+    config[entry[0]] = value;
+  }
+  const act = (json as { hidden_act?: unknown }).hidden_act ?? 'gelu';
+  if (act !== 'gelu')
+    throw new ConfigError(`${where}: "hidden_act" is ${JSON.stringify(act)}; only "gelu" is supported.`);
+  return plugConfig(config as Partial<PlugConfig>, where);
+}
+
+/**
+ * Fills in defaults (the published ones; feed-forward width 4 × hidden, all vocabulary entries real) and checks
+ * that the sizes fit together.
+ * @throws ConfigError
+ */
+export function plugConfig(given: Partial<PlugConfig>, where = 'model configuration'): PlugConfig {
+  const required = ['vocabSize', 'hiddenSize', 'numAttentionHeads', 'numHiddenLayers'] as const;
+  for (const key of required)
+    if (given[key] === undefined) throw new ConfigError(`${where}: "${diskName(key)}" is missing.`);
+  const config = {
+    ...defaults,
+    originalVocabSize: given.vocabSize!,
+    intermediateSize: 4 * given.hiddenSize!,
+    ...given,
+  } as PlugConfig;
+  if (config.hiddenSize % config.numAttentionHeads !== 0)
+    throw new ConfigError(
+      `${where}: "hidden_size" (${config.hiddenSize}) must be a multiple of "num_attention_heads" (${config.numAttentionHeads}).`,
+    );
+  if (config.originalVocabSize > config.vocabSize)
+    throw new ConfigError(
+      `${where}: "original_vocab_size" (${config.originalVocabSize}) is larger than "vocab_size" (${config.vocabSize}).`,
+    );
+  return config;
+}
+
+/** The object for `config.json`. */
+export function plugConfigToJson(config: PlugConfig): Record<string, unknown> {
+  return {
+    ...Object.fromEntries(Object.entries(fields).map(([field, [key]]) => [field, config[key]])),
+    hidden_act: 'gelu',
+  };
+}
+
+function diskName(key: keyof PlugConfig): string {
+  return Object.entries(fields).find(([, entry]) => entry[0] === key)![0];
+}

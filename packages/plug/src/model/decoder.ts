@@ -1,0 +1,117 @@
+// The pre-LN decoder: causal self-attention, cross-attention to the encoder's output, feed-forward.
+import { nn, type Tensor } from '@openplug/torch';
+import { CrossAttention, type KeysValues, SelfAttention } from './attention.js';
+import type { TextLayout } from './batch.js';
+import type { DecoderCache } from './cache.js';
+import type { PlugConfig } from './config.js';
+import { DropoutSites, type ForwardOptions, runLayer } from './forward.js';
+import { denseLinear, type LayerNorm, type Linear, layerNorm } from './layers.js';
+import type { ParameterScope } from './parameters.js';
+
+class DecoderLayer {
+  readonly crossAttention: CrossAttention;
+  readonly #inputNorm: LayerNorm;
+  readonly #attention: SelfAttention;
+  readonly #crossNorm: LayerNorm;
+  readonly #feedForwardNorm: LayerNorm;
+  readonly #intermediate: Linear;
+  readonly #output: Linear;
+  readonly #hiddenDropoutProb: number;
+  readonly #index: number;
+
+  constructor(config: PlugConfig, scope: ParameterScope, index: number) {
+    const { hiddenSize, intermediateSize, initializerRange: std, layernormEpsilon: eps } = config;
+    const outputStd = std / Math.sqrt(2 * config.numHiddenLayers);
+    const attention = scope.in('attention');
+    this.#inputNorm = layerNorm(scope.in('input_layernorm'), hiddenSize, eps);
+    this.#attention = new SelfAttention(
+      config,
+      attention.in('query_key_value'),
+      attention.in('dense'),
+      outputStd,
+      true,
+    );
+    this.#crossNorm = layerNorm(scope.in('post_attention_layernorm'), hiddenSize, eps);
+    this.crossAttention = new CrossAttention(config, scope.in('cross_attention'), outputStd);
+    this.#feedForwardNorm = layerNorm(scope.in('post_cross_attention_layernorm'), hiddenSize, eps);
+    this.#intermediate = denseLinear(scope.in('intermediate'), hiddenSize, intermediateSize, std);
+    this.#output = denseLinear(scope.in('output'), intermediateSize, hiddenSize, outputStd);
+    this.#hiddenDropoutProb = config.hiddenDropoutProb;
+    // Dropout is keyed by layer: the encoder's layers come first.
+    this.#index = config.numHiddenLayers + index;
+  }
+
+  /** [N, E] → [N, E]. */
+  forward(
+    x: Tensor,
+    layout: TextLayout,
+    memory: KeysValues,
+    options: ForwardOptions,
+    extend?: (keys: Tensor, values: Tensor) => KeysValues,
+  ): Tensor {
+    const sites = new DropoutSites(options, this.#index);
+    const rate = sites.rate(this.#hiddenDropoutProb);
+    const normed = (norm: LayerNorm, value: Tensor): Tensor => norm.forward(value).to(options.computeDType);
+    const attended = this.#attention.forward(normed(this.#inputNorm, x), layout, sites, extend);
+    const middle = nn.residualDropout(x, attended, rate, sites.next());
+    const crossed = this.crossAttention.forward(normed(this.#crossNorm, middle), layout, memory, sites);
+    const late = nn.residualDropout(middle, crossed, rate, sites.next());
+    const fed = this.#output.forward(this.#intermediate.forward(normed(this.#feedForwardNorm, late)).gelu());
+    return nn.residualDropout(late, fed, rate, sites.next());
+  }
+}
+
+export class Decoder {
+  readonly #layers: DecoderLayer[];
+  readonly #finalNorm: LayerNorm;
+
+  constructor(config: PlugConfig, scope: ParameterScope) {
+    this.#layers = Array.from(
+      { length: config.decHiddenLayers },
+      (_, index) => new DecoderLayer(config, scope.in('layer').in(`${index}`), index),
+    );
+    this.#finalNorm = layerNorm(scope.in('final_layernorm'), config.hiddenSize, config.layernormEpsilon);
+  }
+
+  /** Each layer's cross-attention keys and values, for decoding with a cache. */
+  memory(encoded: Tensor, layout: TextLayout, options: ForwardOptions): KeysValues[] {
+    const source = encoded.to(options.computeDType);
+    return this.#layers.map((layer) => layer.crossAttention.keysValues(source, layout));
+  }
+
+  /**
+   * All target tokens at once, as in training.
+   * @param embedded [N, E]
+   * @param encoded [Nsource, E]
+   * @returns [N, E], normalised
+   */
+  forward(
+    embedded: Tensor,
+    layout: TextLayout,
+    encoded: Tensor,
+    source: TextLayout,
+    options: ForwardOptions,
+  ): Tensor {
+    const memorySource = encoded.to(options.computeDType);
+    let x = embedded;
+    for (const layer of this.#layers)
+      x = runLayer(
+        options,
+        (input, memory) =>
+          layer.forward(input!, layout, layer.crossAttention.keysValues(memory!, source), options),
+        [x, memorySource],
+      );
+    return this.#finalNorm.forward(x);
+  }
+
+  /** The next tokens of each row, [B·T, E] → [B·T, E]; the cache holds all earlier ones and takes these. */
+  forwardCached(embedded: Tensor, layout: TextLayout, cache: DecoderCache, options: ForwardOptions): Tensor {
+    let x = embedded;
+    for (const [index, layer] of this.#layers.entries())
+      x = layer.forward(x, layout, cache.memory[index]!, options, (keys, values) =>
+        cache.append(index, keys, values),
+      );
+    cache.advance(layout.maxLength);
+    return this.#finalNorm.forward(x);
+  }
+}

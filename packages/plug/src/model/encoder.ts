@@ -1,0 +1,80 @@
+// The StructBERT encoder: bidirectional layers, pre-LN (PLUG) or post-LN (BERT).
+import { nn, type Tensor } from '@openplug/torch';
+import { SelfAttention } from './attention.js';
+import type { TextLayout } from './batch.js';
+import type { PlugConfig } from './config.js';
+import { DropoutSites, type ForwardOptions, runLayer } from './forward.js';
+import { denseLinear, type LayerNorm, type Linear, layerNorm } from './layers.js';
+import type { ParameterScope } from './parameters.js';
+
+class EncoderLayer {
+  readonly #attentionNorm: LayerNorm;
+  readonly #attention: SelfAttention;
+  readonly #feedForwardNorm: LayerNorm;
+  readonly #intermediate: Linear;
+  readonly #output: Linear;
+  readonly #config: PlugConfig;
+  readonly #index: number;
+
+  constructor(config: PlugConfig, scope: ParameterScope, index: number) {
+    const { hiddenSize, intermediateSize, initializerRange: std, layernormEpsilon: eps } = config;
+    const attention = scope.in('attention');
+    // BERT's post-LN layers keep the norm beside the projection whose sum it normalises.
+    const attentionNorm = config.preLn ? attention.in('LayerNorm') : attention.in('output').in('LayerNorm');
+    const feedForwardNorm = config.preLn ? scope.in('LayerNorm') : scope.in('output').in('LayerNorm');
+    this.#attentionNorm = layerNorm(attentionNorm, hiddenSize, eps);
+    const projection = attention.in('self').in('query_key_value');
+    this.#attention = new SelfAttention(config, projection, attention.in('output').in('dense'), std, false);
+    this.#feedForwardNorm = layerNorm(feedForwardNorm, hiddenSize, eps);
+    this.#intermediate = denseLinear(scope.in('intermediate').in('dense'), hiddenSize, intermediateSize, std);
+    this.#output = denseLinear(scope.in('output').in('dense'), intermediateSize, hiddenSize, std);
+    this.#config = config;
+    this.#index = index;
+  }
+
+  /** [N, E] → [N, E]. */
+  forward(x: Tensor, layout: TextLayout, options: ForwardOptions): Tensor {
+    const { preLn, hiddenDropoutProb } = this.#config;
+    const sites = new DropoutSites(options, this.#index);
+    const rate = sites.rate(hiddenDropoutProb);
+    const compute = (value: Tensor): Tensor => value.to(options.computeDType);
+    const feedForward = (value: Tensor): Tensor =>
+      this.#output.forward(this.#intermediate.forward(value).gelu());
+    if (preLn) {
+      const attended = this.#attention.forward(compute(this.#attentionNorm.forward(x)), layout, sites);
+      const middle = nn.residualDropout(x, attended, rate, sites.next());
+      const fed = feedForward(compute(this.#feedForwardNorm.forward(middle)));
+      return nn.residualDropout(middle, fed, rate, sites.next());
+    }
+    const attended = this.#attention.forward(compute(x), layout, sites);
+    const middle = this.#attentionNorm.forward(nn.residualDropout(x, attended, rate, sites.next()));
+    const fed = feedForward(compute(middle));
+    return this.#feedForwardNorm.forward(nn.residualDropout(middle, fed, rate, sites.next()));
+  }
+}
+
+export class Encoder {
+  readonly #layers: EncoderLayer[];
+  readonly #finalNorm: LayerNorm | undefined;
+  readonly #config: PlugConfig;
+
+  constructor(config: PlugConfig, scope: ParameterScope) {
+    this.#layers = Array.from(
+      { length: config.numHiddenLayers },
+      (_, index) => new EncoderLayer(config, scope.in('layer').in(`${index}`), index),
+    );
+    if (config.preLn)
+      this.#finalNorm = layerNorm(scope.in('LayerNorm'), config.hiddenSize, config.layernormEpsilon);
+    this.#config = config;
+  }
+
+  /** [N, E] → [N, E], normalised. */
+  forward(embedded: Tensor, layout: TextLayout, options: ForwardOptions): Tensor {
+    let x = embedded;
+    for (const layer of this.#layers)
+      x = runLayer(options, (input) => layer.forward(input!, layout, options), [x]);
+    if (!this.#finalNorm) return x;
+    const once = this.#finalNorm.forward(x);
+    return this.#config.doubleFinalNorm ? this.#finalNorm.forward(once) : once;
+  }
+}

@@ -1,0 +1,24 @@
+export {
+  indexTensor,
+  type PackedTexts,
+  packTexts,
+  type TextBatch,
+  type TextLayout,
+  textBatch,
+  textLayout,
+} from './batch.js';
+export { DecoderCache } from './cache.js';
+export { type PlugConfig, parsePlugConfig, plugConfig, plugConfigToJson } from './config.js';
+export { type ForwardOptions, inference } from './forward.js';
+export { lmLoss, mlmLoss, sentenceLoss } from './losses.js';
+export {
+  choosingParameters,
+  decaysWeight,
+  type Initializer,
+  newParameters,
+  ParameterScope,
+  type ParameterSource,
+  storedParameters,
+} from './parameters.js';
+export { PlugModel } from './plug.js';
+export { countParameters, paddedVocabSize, plugConfigOfSize, type SizeName, sizeNames } from './sizes.js';

@@ -1,0 +1,114 @@
+// Functions that layers are made of, with half-precision and dropout handled in one place.
+import { aten } from './aten.js';
+import { callOperator, type Tensor } from './tensor.js';
+
+/**
+ * x·Wᵀ + b in the dtype of `x`: parameters of another dtype (fp32 masters under bf16 compute) are cast, and
+ * their gradients cast back, by autograd.
+ * @param x [..., in]
+ * @param weight [out, in]
+ * @param bias [out]
+ */
+export function linear(x: Tensor, weight: Tensor, bias?: Tensor): Tensor {
+  return aten.linear(x, weight.to(x.dtype), bias?.to(x.dtype));
+}
+
+/**
+ * Layer normalisation over the last dimension (Ba et al. 2016, arXiv 1607.06450), biased variance, eps inside the
+ * root. Computed in the dtype of `weight` (fp32 under mixed precision), which is also the result's.
+ */
+export function layerNorm(x: Tensor, weight: Tensor, bias: Tensor, eps: number): Tensor {
+  return aten.native_layer_norm(x.to(weight.dtype), weight.shape, weight, bias, eps)[0];
+}
+
+/** Rows of `weight` [V, E] for integer `ids`. @throws NativeError when an id is out of range. */
+export function embedding(weight: Tensor, ids: Tensor): Tensor {
+  return aten.embedding(weight, ids);
+}
+
+/**
+ * Where a dropout mask comes from. The mask is a function of these two and the position alone (Philox, Salmon et
+ * al. 2011), so it needs no stored state and a recomputed forward pass draws the same one.
+ */
+export interface DropoutKey {
+  /** Integer below 2^53: the run and the step. */
+  seed: number;
+  /** Integer below 2^53: the place in the network. Places are 2^32 apart. */
+  offset: number;
+}
+
+/** Zeroes elements with probability `p` and scales the others by 1/(1 − p); `p` = 0 gives `x` itself. */
+export function dropout(x: Tensor, p: number, key: DropoutKey): Tensor {
+  return p === 0 ? x : (callOperator('openplug::dropout', x, p, key.seed, key.offset) as Tensor);
+}
+
+/** residual + dropout(x), in the dtype of `residual`. */
+export function residualDropout(residual: Tensor, x: Tensor, p: number, key: DropoutKey): Tensor {
+  return callOperator('openplug::residual_dropout', residual, x, p, key.seed, key.offset) as Tensor;
+}
+
+/** Settings of one attention call. */
+export interface AttentionOptions {
+  /** How many leading keys of each row are visible, int64 [B]. Default: all. */
+  keyLengths?: Tensor;
+  /** Factor on the scores. */
+  scale: number;
+  /** Key j is visible to query i only if j ≤ i + (S − T). Default false. */
+  causal?: boolean;
+  /** Dropout on the probabilities. Default 0. */
+  dropoutP?: number;
+  /** Needed when `dropoutP` > 0. */
+  key?: DropoutKey;
+}
+
+/**
+ * softmax(q·kᵀ·scale + mask)·v with dropout on the probabilities; softmax in fp32.
+ * @param q [B, H, T, D]
+ * @param k [B, H, S, D]
+ * @param v [B, H, S, D]
+ * @returns [B, H, T, D]
+ */
+export function attention(q: Tensor, k: Tensor, v: Tensor, options: AttentionOptions): Tensor {
+  const { keyLengths, scale, causal = false, dropoutP = 0, key = { seed: 0, offset: 0 } } = options;
+  return callOperator(
+    'openplug::attention',
+    q,
+    k,
+    v,
+    keyLengths,
+    scale,
+    causal,
+    dropoutP,
+    key.seed,
+    key.offset,
+  ) as Tensor;
+}
+
+/**
+ * Packed tokens [N, parts·H·D] to `parts` padded tensors [B, H, T, D]; positions past a row's length are zero.
+ * @param lengths int64 [B], summing to N
+ */
+export function splitHeads(
+  x: Tensor,
+  lengths: Tensor,
+  maxLength: number,
+  numHeads: number,
+  parts: number,
+): Tensor[] {
+  return callOperator('openplug::split_heads', x, lengths, maxLength, numHeads, parts) as Tensor[];
+}
+
+/** The inverse of `splitHeads` for one part: [B, H, T, D] to [N, H·D], dropping padded positions. */
+export function mergeHeads(x: Tensor, lengths: Tensor, numTokens: number): Tensor {
+  return callOperator('openplug::merge_heads', x, lengths, numTokens) as Tensor;
+}
+
+/**
+ * Mean of −log softmax(logits)[label] over rows, computed in at least fp32.
+ * @param logits [M, V]
+ * @param labels int64 [M], every one a class: leave unlabelled rows out beforehand
+ */
+export function crossEntropy(logits: Tensor, labels: Tensor): Tensor {
+  const wide = logits.dtype === 'float64' ? logits : logits.to('float32');
+  return aten.nll_loss(wide.logSoftmax(-1), labels);
+}
