@@ -33,7 +33,6 @@ export async function runTests(words) {
   });
   const report = results.compose(new spec());
   for await (const text of report) process.stdout.write(text);
-  if (absent.length > 0) say(notice);
   if (failed > 0) process.exitCode = 1;
 }
 
