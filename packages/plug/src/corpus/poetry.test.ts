@@ -149,6 +149,23 @@ describe('readPoems', () => {
     });
   });
 
+  it('leaves out poems that are mostly copies, and keeps refrains', () => {
+    const poem = (title: string, ...paragraphs: string[]) => ({ author: '李白', title, paragraphs });
+    const root = tangRoot('copies', {
+      'poet.tang.0.json': [
+        poem('first', '一。二。', '三。', '四。'),
+        poem('other edition', '一。', '二。三。', '五。'),
+        poem('half', '一。二。', '六。七。'),
+        poem('refrain', '八。八。', '八。八。'),
+        poem('fragment', '六。'),
+      ],
+    });
+    assert.deepEqual(
+      [...readPoems({ root, collections: ['tang'] })].map((item) => item.lines[0]),
+      ['一。二。', '一。二。', '八。八。'],
+    );
+  });
+
   it('says what is wrong with settings and files', () => {
     const root = tangRoot('faults', { 'poet.tang.0.json': '[{"author":' });
     const read = (options: object): (() => unknown) => {

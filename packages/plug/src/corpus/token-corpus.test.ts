@@ -16,8 +16,10 @@ import { join } from 'node:path';
 import { after, describe, it } from 'node:test';
 import fc from 'fast-check';
 import { ConfigError, CorpusError, DisposedError } from '../errors.js';
+import { tokenizerFromVocabulary } from '../text/index.js';
 import { writing } from './output-file.js';
 import { splitOf } from './split.js';
+import { vocabularySha256 } from './token-format.js';
 import { openTokenCorpus, tokenCorpusFromDocuments } from './token-reader.js';
 import { writeTokenCorpus } from './token-writer.js';
 import type { CorpusTokenizer, TextDocument, TokenCorpus } from './types.js';
@@ -80,30 +82,6 @@ function encoded(
   });
 }
 
-describe('splitOf', () => {
-  it('depends on the name alone and never changes', () => {
-    // Fixed values: a change here would move documents between the sides of existing corpora.
-    const held = Array.from({ length: 40 }, (_, index) => `d${index}`).filter(
-      (id) => splitOf(id, 0.2) === 'heldOut',
-    );
-    assert.deepEqual(held, ['d0', 'd5', 'd34']);
-    assert.equal(splitOf('tang/李白/0', 0), 'train');
-    assert.equal(splitOf('tang/李白/0', 1), 'heldOut');
-  });
-
-  it('holds out about the share asked for, and more only adds', () => {
-    const ids = Array.from({ length: 20_000 }, (_, index) => `document ${index}`);
-    const held = ids.filter((id) => splitOf(id, 0.05) === 'heldOut');
-    // Four standard deviations of a binomial: sqrt(20000 · 0.05 · 0.95) ≈ 31.
-    assert.ok(Math.abs(held.length - 1000) < 124, `${held.length}`);
-    for (const id of held) assert.equal(splitOf(id, 0.1), 'heldOut');
-  });
-
-  it('refuses a share outside 0 to 1', () => {
-    for (const share of [-0.1, 1.1, Number.NaN]) assert.throws(() => splitOf('a', share), ConfigError);
-  });
-});
-
 describe('writeTokenCorpus and openTokenCorpus', () => {
   it('give back the tokens and sentences of every document, whatever the shards', () => {
     const document = fc.array(fc.constantFrom('', ' ', '春', '江花', '月夜何如'), { maxLength: 5 });
@@ -158,6 +136,27 @@ describe('writeTokenCorpus and openTokenCorpus', () => {
     assert.deepEqual(filesOf(first), filesOf(second));
     writeTokenCorpus(second, textDocuments(60), tokenizerOf(500), { ...options, overwrite: true });
     assert.deepEqual(filesOf(first), filesOf(second));
+  });
+
+  it('take the tokenizer of the text room', () => {
+    const tokenizer = tokenizerFromVocabulary([
+      '[PAD]',
+      '[UNK]',
+      '[CLS]',
+      '[SEP]',
+      '[MASK]',
+      ...'春江花月夜',
+    ]);
+    const target = newFolder();
+    writeTokenCorpus(target, [{ id: 'a', sentences: ['春江', '花月夜'], source: '' }], tokenizer, {
+      heldOutFraction: 0,
+    });
+    const corpus = openTokenCorpus(join(target, 'train'));
+    const { tokens, sentenceStarts } = corpus.document(0);
+    assert.deepEqual([tokenizer.decode(tokens), [...sentenceStarts]], ['春江花月夜', [0, 2]]);
+    assert.equal(corpus.index.vocabularySha256, vocabularySha256(tokenizer));
+    const other = tokenizerFromVocabulary(['[PAD]', '[UNK]', '[CLS]', '[SEP]', '[MASK]', ...'春江花夜月']);
+    assert.notEqual(corpus.index.vocabularySha256, vocabularySha256(other));
   });
 
   it('write documents longer than their buffer', () => {
