@@ -1,0 +1,11 @@
+export * from './charts.js';
+export * from './kneser-ney.js';
+export {
+  type BigramClassifier,
+  type BigramClassifierOptions,
+  type ClassifierExample,
+  trainBigramClassifier,
+} from './linear-classifier.js';
+export * from './metrics.js';
+export * from './tables.js';
+export * from './text-metrics.js';
