@@ -1,0 +1,115 @@
+// The two stages as training objectives: batches of samples in, losses and held-out scores out.
+import { type ForwardOptions, indexTensor, lmLoss, mlmLoss, type PlugModel, sentenceLoss, textBatch } from '../model/index.js';
+import type { StepLosses, TrainingObjective } from '../train/index.js';
+import { stage1Scores, stage2Scores } from './held-out.js';
+import {
+  type BatchPosition,
+  type BatchStream,
+  batchStream,
+  packStage1,
+  packStage2,
+  type Stage1Batch,
+  type Stage1Sampler,
+  type Stage2Batch,
+  type Stage2Sampler,
+} from './samples/index.js';
+
+/** How batches are made, for both stages. */
+export interface ObjectiveSettings {
+  seed: number;
+  /** Tokens (source + target) in a micro-batch at most. */
+  tokensPerBatch: number;
+  /** Held-out batches that an evaluation reads. */
+  evaluationBatches: number;
+}
+
+/** Stage 1: masked LM and word structure through one head, and sentence structure. */
+export function stage1Objective(
+  model: PlugModel,
+  sampler: Stage1Sampler,
+  heldOut: Stage1Sampler | undefined,
+  settings: ObjectiveSettings,
+): TrainingObjective {
+  const stream = batchStream(sampler, settings);
+  const batchOf = (source: Stage1Sampler, indices: number[]): Stage1Batch => packStage1(indices.map((index) => source.sample(index)));
+  const evaluationSet = lazily(() => heldOutBatches(heldOut, settings, (source, indices) => batchOf(source, indices)));
+  return {
+    ...positions(stream),
+    nextLosses: (_, options) => stage1Losses(model, batchOf(sampler, stream.nextBatch()), options),
+    evaluate: (options) => stage1Scores(model, evaluationSet(), options),
+  };
+}
+
+/**
+ * Stage 2: LM loss on the continuation and, up to `mlmUntilStep`, masked LM on the source.
+ * @param charactersOf characters that a token stands for, for bits per character
+ */
+export function stage2Objective(
+  model: PlugModel,
+  sampler: Stage2Sampler,
+  heldOut: Stage2Sampler | undefined,
+  settings: ObjectiveSettings & { mlmUntilStep: number },
+  charactersOf: (id: number) => number,
+): TrainingObjective {
+  const stream = batchStream(sampler, settings);
+  const batchOf = (source: Stage2Sampler, indices: number[], maskSource: boolean): Stage2Batch =>
+    packStage2(indices.map((index) => source.sample(index, { maskSource })));
+  // The LM is scored on unmasked sources, as it is used; the masked LM on masked ones.
+  const whole = lazily(() => heldOutBatches(heldOut, settings, (source, indices) => batchOf(source, indices, false)));
+  const masked = lazily(() => heldOutBatches(heldOut, settings, (source, indices) => batchOf(source, indices, true)));
+  return {
+    ...positions(stream),
+    nextLosses(step, options) {
+      const withMlm = step <= settings.mlmUntilStep;
+      return stage2Losses(model, batchOf(sampler, stream.nextBatch(), withMlm), withMlm, options);
+    },
+    evaluate: (options) => stage2Scores(model, whole(), masked(), charactersOf, options),
+  };
+}
+
+function stage1Losses(model: PlugModel, batch: Stage1Batch, options: ForwardOptions): StepLosses {
+  const source = textBatch(batch.source);
+  const encoded = model.encode(source, options);
+  const mlm = mlmLoss(model, encoded, indexTensor(batch.labelIndex), indexTensor(batch.labels), options);
+  const sentence = sentenceLoss(model, encoded, source.layout, indexTensor(batch.sentenceLabels));
+  return { loss: mlm.add(sentence), parts: { mlmLoss: mlm, sentenceLoss: sentence }, numTokens: batch.source.ids.length };
+}
+
+function stage2Losses(model: PlugModel, batch: Stage2Batch, withMlm: boolean, options: ForwardOptions): StepLosses {
+  const source = textBatch(batch.source);
+  const encoded = model.encode(source, options);
+  const decoded = model.decode(textBatch(batch.target), encoded, source.layout, options);
+  const lm = lmLoss(model, decoded, indexTensor(batch.targetLabels), options);
+  const numTokens = batch.source.ids.length + batch.target.ids.length;
+  if (!withMlm || batch.labels.length === 0) return { loss: lm, parts: { lmLoss: lm }, numTokens };
+  const mlm = mlmLoss(model, encoded, indexTensor(batch.labelIndex), indexTensor(batch.labels), options);
+  return { loss: lm.add(mlm), parts: { lmLoss: lm, mlmLoss: mlm }, numTokens };
+}
+
+function positions(stream: BatchStream): Pick<TrainingObjective, 'position' | 'seek'> {
+  return {
+    position: () => ({ ...stream.position }),
+    seek: (position) => stream.seek(position as unknown as BatchPosition),
+  };
+}
+
+/** The first batches of the held-out corpus, the same at each evaluation. */
+function heldOutBatches<Sampler extends Stage1Sampler | Stage2Sampler, Batch>(
+  sampler: Sampler | undefined,
+  settings: ObjectiveSettings,
+  batchOf: (sampler: Sampler, indices: number[]) => Batch,
+): Batch[] {
+  if (!sampler) return [];
+  const stream = batchStream(sampler, { ...settings, window: 256 });
+  const batches: Batch[] = [];
+  while (batches.length < settings.evaluationBatches && stream.epoch === 0) batches.push(batchOf(sampler, stream.nextBatch()));
+  return batches;
+}
+
+function lazily<Value>(make: () => Value): () => Value {
+  let made: Value | undefined;
+  return () => {
+    made ??= make();
+    return made;
+  };
+}

@@ -1,0 +1,10 @@
+export { type MetricsLine, RunFolder } from './run-folder.js';
+export { learningRateAt } from './schedule.js';
+export {
+  type StepLosses,
+  type TrainerSettings,
+  type TrainingListener,
+  type TrainingObjective,
+  type TrainingResult,
+  train,
+} from './trainer.js';

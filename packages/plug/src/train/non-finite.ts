@@ -1,0 +1,18 @@
+// Finds where numbers went wrong, for the error text.
+import { aten, noGrad, scope } from '@openplug/torch';
+import type { PlugModel } from '../model/index.js';
+
+/** Name of the first parameter whose value (or gradient) has a NaN or infinity; undefined when there is none. */
+export function firstNonFinite(model: PlugModel, where: 'value' | 'gradient'): string | undefined {
+  for (const [name, parameter] of model.parameters) {
+    const finite = noGrad(() =>
+      scope(() => {
+        const tensor = where === 'value' ? parameter : parameter.grad;
+        // A sum is finite only if every element is; one pass and one number.
+        return tensor === undefined || Number.isFinite(aten.sum(tensor.to('float64')).item());
+      }),
+    );
+    if (!finite) return name;
+  }
+  return undefined;
+}

@@ -1,0 +1,95 @@
+// A run is a folder: settings.json, metrics.jsonl, checkpoints/step-N/, and at the end model/. Any of it can be
+// read while the run goes on, and a run can be continued from it after a crash at any moment.
+import { appendFileSync, existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import writeFileAtomic from 'write-file-atomic';
+import { ConfigError } from '../errors.js';
+
+/** One line of metrics.jsonl. `kind` tells training steps from evaluations. */
+export interface MetricsLine {
+  kind: 'train' | 'evaluate';
+  step: number;
+  [name: string]: number | string;
+}
+
+export class RunFolder {
+  readonly path: string;
+  readonly #checkpoints: string;
+  readonly #metrics: string;
+
+  /** Opens or makes the folder. */
+  constructor(path: string) {
+    this.path = path;
+    this.#checkpoints = join(path, 'checkpoints');
+    this.#metrics = join(path, 'metrics.jsonl');
+    mkdirSync(this.#checkpoints, { recursive: true });
+  }
+
+  /**
+   * Records the settings of the run; those of an earlier start of the same run must be the same.
+   * @throws ConfigError naming the first setting that differs
+   */
+  claimSettings(settings: Record<string, unknown>): void {
+    const path = join(this.path, 'settings.json');
+    const wanted = JSON.parse(JSON.stringify(settings)) as Record<string, unknown>;
+    if (existsSync(path)) {
+      const before = JSON.parse(readFileSync(path, 'utf8')) as Record<string, unknown>;
+      for (const key of new Set([...Object.keys(before), ...Object.keys(wanted)])) {
+        const [old, now] = [JSON.stringify(before[key]), JSON.stringify(wanted[key])];
+        if (old !== now)
+          throw new ConfigError(
+            `${this.path} holds a run with ${key} = ${old}, now it is ${now}. Use the same settings to continue, or another folder.`,
+          );
+      }
+    } else writeFileAtomic.sync(path, `${JSON.stringify(wanted, null, 2)}\n`);
+  }
+
+  /** Appends one line of metrics. */
+  record(line: MetricsLine): void {
+    appendFileSync(this.#metrics, `${JSON.stringify(line)}\n`);
+  }
+
+  /** All whole lines of metrics so far. */
+  metrics(): MetricsLine[] {
+    if (!existsSync(this.#metrics)) return [];
+    const lines = readFileSync(this.#metrics, 'utf8').split('\n');
+    lines.pop(); // the empty rest after the last newline, or a line cut short by a crash
+    return lines.map((line) => JSON.parse(line) as MetricsLine);
+  }
+
+  /** Drops metrics past `step`: a run that continues there will write them again. */
+  rewindMetrics(step: number): void {
+    const kept = this.metrics().filter((line) => line.step <= step);
+    writeFileAtomic.sync(this.#metrics, kept.map((line) => `${JSON.stringify(line)}\n`).join(''));
+  }
+
+  /** Steps that have a finished checkpoint, newest first. */
+  checkpointSteps(): number[] {
+    const steps = readdirSync(this.#checkpoints).flatMap((name) => /^step-(\d+)$/.exec(name)?.[1] ?? []);
+    return steps.map(Number).sort((a, b) => b - a);
+  }
+
+  checkpointPath(step: number): string {
+    return join(this.#checkpoints, `step-${String(step).padStart(8, '0')}`);
+  }
+
+  /**
+   * Has `write` fill a folder under another name, and gives it its own name once it is whole.
+   * Afterwards only the newest `keepLast` checkpoints are left.
+   */
+  writeCheckpoint(step: number, keepLast: number, write: (folder: string) => void): void {
+    const temporary = join(this.#checkpoints, `.writing-${step}`);
+    rmSync(temporary, { recursive: true, force: true });
+    mkdirSync(temporary, { recursive: true });
+    try {
+      write(temporary);
+    } catch (error) {
+      rmSync(temporary, { recursive: true, force: true });
+      throw error;
+    }
+    const final = this.checkpointPath(step);
+    rmSync(final, { recursive: true, force: true });
+    renameSync(temporary, final);
+    for (const old of this.checkpointSteps().slice(keepLast)) rmSync(this.checkpointPath(old), { recursive: true, force: true });
+  }
+}

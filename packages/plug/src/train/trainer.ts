@@ -1,0 +1,190 @@
+// The training loop, for pre-training and fine-tuning alike: accumulate, clip, update, record, save, stop cleanly
+// and continue where it stopped.
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import { AdamW, backward, type DType, scope, type Tensor } from '@openplug/torch';
+import { CheckpointError, TrainingError } from '../errors.js';
+import { decaysWeight, type ForwardOptions, type PlugModel } from '../model/index.js';
+import { firstNonFinite } from './non-finite.js';
+import type { MetricsLine, RunFolder } from './run-folder.js';
+import { learningRateAt } from './schedule.js';
+import { restoreTrainingState, type SavedState, saveTrainingState } from './training-state.js';
+
+/** One micro-batch's losses. */
+export interface StepLosses {
+  /** What is minimised; one element. */
+  loss: Tensor;
+  /** Its parts by name, for the metrics. */
+  parts: Record<string, Tensor>;
+  /** Tokens that went through the model. */
+  numTokens: number;
+}
+
+/** What is trained: a source of losses with a position in its data. */
+export interface TrainingObjective {
+  /** Losses of the next micro-batch. `step` counts from 1. */
+  nextLosses(step: number, options: ForwardOptions): StepLosses;
+  /** Where the next micro-batch begins, as plain JSON. */
+  position(): SavedState['position'];
+  seek(position: SavedState['position']): void;
+  /** Scores on held-out data by name; must not disturb training. */
+  evaluate(options: ForwardOptions): Record<string, number>;
+}
+
+/** Settings of the loop, with the published defaults where there are any. */
+export interface TrainerSettings {
+  totalSteps: number;
+  /** Peak learning rate. */
+  learningRate: number;
+  warmupFraction: number;
+  weightDecay: number;
+  beta2: number;
+  /** Largest global gradient norm. */
+  clipGradNorm: number;
+  /** Micro-batches whose gradients are averaged in one step. */
+  accumulationSteps: number;
+  computeDType: DType;
+  /** Keys dropout. */
+  seed: number;
+  recomputeLayers: boolean;
+  /** Steps between two evaluations; 0 for none but the extra ones and the last. */
+  evaluateEvery: number;
+  /** More steps to evaluate at. */
+  evaluateAt?: readonly number[];
+  /** Steps between two checkpoints. */
+  saveEvery: number;
+  /** Checkpoints kept. */
+  keepLast: number;
+}
+
+/** Hears of progress. All calls are synchronous. */
+export interface TrainingListener {
+  onResume?(step: number): void;
+  onStep?(line: MetricsLine): void;
+  onEvaluate?(line: MetricsLine): void;
+  /** A checkpoint could not be read and an older one is tried. */
+  onNote?(text: string): void;
+}
+
+export interface TrainingResult {
+  /** False when `signal` stopped the run; it is saved and can be continued. */
+  finished: boolean;
+  step: number;
+}
+
+/**
+ * Trains until `totalSteps`, from the newest whole checkpoint in `folder` if there is one.
+ * @throws TrainingError when a loss or gradient is not finite; the last good checkpoint stays
+ */
+export async function train(
+  model: PlugModel,
+  objective: TrainingObjective,
+  settings: TrainerSettings,
+  folder: RunFolder,
+  listener: TrainingListener = {},
+  signal?: AbortSignal,
+): Promise<TrainingResult> {
+  const { weightDecay, beta2, totalSteps } = settings;
+  const optimizer = new AdamW(model.parameters, { beta2, weightDecay, decays: decaysWeight });
+  const save = (): void =>
+    folder.writeCheckpoint(optimizer.step, settings.keepLast, (path) =>
+      saveTrainingState(path, model, optimizer, objective.position()),
+    );
+  try {
+    resume(model, optimizer, objective, folder, listener);
+    let lastSaved = optimizer.step;
+    while (optimizer.step < totalSteps) {
+      if (signal?.aborted) break;
+      trainStep(model, objective, optimizer, settings, folder, listener);
+      const { step } = optimizer;
+      const last = step === totalSteps;
+      const due = settings.evaluateEvery > 0 && step % settings.evaluateEvery === 0;
+      if (due || last || settings.evaluateAt?.includes(step)) {
+        const line: MetricsLine = { kind: 'evaluate', step, ...objective.evaluate({ computeDType: settings.computeDType }) };
+        folder.record(line);
+        listener.onEvaluate?.(line);
+      }
+      if (last || step % settings.saveEvery === 0) {
+        save();
+        lastSaved = step;
+      }
+      await nextTurn(); // lets Ctrl-C and timers be heard
+    }
+    if (optimizer.step > lastSaved) save();
+    return { finished: optimizer.step >= totalSteps, step: optimizer.step };
+  } finally {
+    for (const tensor of optimizer.state().values()) tensor.dispose();
+  }
+}
+
+function resume(model: PlugModel, optimizer: AdamW, objective: TrainingObjective, folder: RunFolder, listener: TrainingListener): void {
+  for (const step of folder.checkpointSteps()) {
+    const path = folder.checkpointPath(step);
+    try {
+      const state = restoreTrainingState(path, model, optimizer);
+      objective.seek(state.position);
+      folder.rewindMetrics(state.step);
+      listener.onResume?.(state.step);
+      return;
+    } catch (error) {
+      if (!(error instanceof CheckpointError)) throw error;
+      listener.onNote?.(`Checkpoint ${path} cannot be used (${error.message}); trying the one before.`);
+    }
+  }
+  folder.rewindMetrics(0);
+}
+
+function trainStep(
+  model: PlugModel,
+  objective: TrainingObjective,
+  optimizer: AdamW,
+  settings: TrainerSettings,
+  folder: RunFolder,
+  listener: TrainingListener,
+): void {
+  const started = performance.now();
+  const step = optimizer.step + 1;
+  const { accumulationSteps } = settings;
+  const sums: Record<string, number> = {};
+  let numTokens = 0;
+  for (let micro = 0; micro < accumulationSteps; micro++) {
+    scope(() => {
+      const options: ForwardOptions = {
+        computeDType: settings.computeDType,
+        dropoutSeed: dropoutSeed(settings.seed, step, micro),
+        recomputeLayers: settings.recomputeLayers,
+      };
+      const losses = objective.nextLosses(step, options);
+      const value = losses.loss.item();
+      if (!Number.isFinite(value)) throw nonFinite(`loss is ${value}`, step, model, folder, 'value');
+      backward(accumulationSteps === 1 ? losses.loss : losses.loss.div(accumulationSteps));
+      sums.loss = (sums.loss ?? 0) + value / accumulationSteps;
+      for (const [name, part] of Object.entries(losses.parts)) sums[name] = (sums[name] ?? 0) + part.item() / accumulationSteps;
+      numTokens += losses.numTokens;
+    });
+  }
+  const gradientNorm = optimizer.gradientNorm();
+  if (!Number.isFinite(gradientNorm)) throw nonFinite(`gradient norm is ${gradientNorm}`, step, model, folder, 'gradient');
+  const learningRate = learningRateAt(step, settings.totalSteps, settings.learningRate, settings.warmupFraction);
+  // The published optimiser adds 1e-6 to the norm, as torch.nn.utils.clip_grad_norm_ does.
+  optimizer.update(learningRate, Math.min(1, settings.clipGradNorm / (gradientNorm + 1e-6)));
+  optimizer.clearGradients();
+  const tokensPerSecond = numTokens / ((performance.now() - started) / 1000);
+  const line: MetricsLine = { kind: 'train', step, ...sums, learningRate, gradientNorm, numTokens, tokensPerSecond };
+  folder.record(line);
+  listener.onStep?.(line);
+}
+
+/** A different key for each micro-batch of each step, below 2^53. */
+function dropoutSeed(seed: number, step: number, micro: number): number {
+  return ((seed & 0xfff) * 2 ** 28 + step) * 2 ** 10 + micro;
+}
+
+function nonFinite(what: string, step: number, model: PlugModel, folder: RunFolder, where: 'value' | 'gradient'): TrainingError {
+  const layer = firstNonFinite(model, where);
+  const good = folder.checkpointSteps()[0];
+  return new TrainingError(
+    `Step ${step}: the ${what}${layer ? `; the first ${where} that is not finite is in "${layer}"` : ''}. ` +
+      `${good === undefined ? 'There is no checkpoint yet' : `The last good checkpoint is ${folder.checkpointPath(good)}`}. ` +
+      'Try a lower learning rate, a longer warm-up, or float32.',
+  );
+}
