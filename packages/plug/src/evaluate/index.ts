@@ -1,4 +1,4 @@
-export * from './charts.js';
+// All but the charts: ECharts takes half a second to load, so who draws imports './charts.js' itself.
 export * from './kneser-ney.js';
 export {
   type BigramClassifier,
