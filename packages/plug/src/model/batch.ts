@@ -97,7 +97,7 @@ export function packTexts(
     for (let position = 0; position < text.length; position++, at++) {
       packed.ids[at] = text[position]!;
       packed.positionIds[at] = position;
-      packed.tokenTypeIds[at] = types?.[row]![position] ?? 0;
+      packed.tokenTypeIds[at] = types?.[row]?.[position] ?? 0;
     }
   }
   return packed;
