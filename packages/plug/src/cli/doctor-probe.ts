@@ -19,23 +19,31 @@ export interface ProbeReport {
 const SIZE = 512;
 const ROUNDS = 5;
 
-const begun = performance.now();
-const torch = await import('@openplug/torch');
-const loadMs = performance.now() - begun;
+try {
+  process.stdout.write(JSON.stringify(await measure()));
+} catch (error) {
+  process.stderr.write(`${(error as Error).message}\n`);
+  process.exitCode = 1;
+}
 
-const report: ProbeReport = {
-  loadMs,
-  torchVersion: torch.buildInfo().torchVersion,
-  cpuCapability: torch.cpuCapability(),
-  threads: torch.getNumThreads(),
-  libtorchFile: mappedFile(/libtorch_cpu\.so/),
-  blasFile: mappedFile(/\/lib(openblas|mkl_rt|mkl_core|blis|blas)[^/]*\.so/),
-  matmulGflops: { float32: matmulGflops('float32'), bfloat16: matmulGflops('bfloat16') },
-};
-process.stdout.write(JSON.stringify(report));
+async function measure(): Promise<ProbeReport> {
+  const begun = performance.now();
+  const torch = await import('@openplug/torch');
+  // The first call counts as loading: that is when libtorch must be there at the latest.
+  const { torchVersion } = torch.buildInfo();
+  return {
+    loadMs: performance.now() - begun,
+    torchVersion,
+    cpuCapability: torch.cpuCapability(),
+    threads: torch.getNumThreads(),
+    libtorchFile: mappedFile(/libtorch_cpu\.so/),
+    blasFile: mappedFile(/\/lib(openblas|mkl_rt|mkl_core|blis|blas)[^/]*\.so/),
+    matmulGflops: { float32: matmulGflops(torch, 'float32'), bfloat16: matmulGflops(torch, 'bfloat16') },
+  };
+}
 
 /** The best of a few rounds; the first one, which prepares the kernels, does not count. */
-function matmulGflops(dtype: 'float32' | 'bfloat16'): number {
+function matmulGflops(torch: typeof import('@openplug/torch'), dtype: 'float32' | 'bfloat16'): number {
   return torch.noGrad(() => {
     using left = torch.ones([SIZE, SIZE], dtype);
     let best = Number.POSITIVE_INFINITY;

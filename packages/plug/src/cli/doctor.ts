@@ -81,10 +81,11 @@ function probe(): { tensors: ProbeReport | undefined; problem: string | undefine
   const script = fileURLToPath(new URL('./doctor-probe.js', import.meta.url));
   const child = spawnSync(process.execPath, [script], { encoding: 'utf8', timeout: PROBE_TIMEOUT_MS });
   if (child.status === 0) return { tensors: JSON.parse(child.stdout) as ProbeReport, problem: undefined };
-  const lines = child.stderr.trim().split('\n');
-  const reason = lines.find((line) => /Error\b.*:/.test(line)) ?? lines.at(-1) ?? '';
-  const how = child.signal ? `ended by ${child.signal}` : `exit status ${child.status}`;
-  return { tensors: undefined, problem: `${reason || 'no message'} (${how})` };
+  // A crash leaves a long trace of which the end says most; the probe's own words are short.
+  const words = child.stderr.trim().split('\n').slice(-3).join(' ') || 'no message';
+  const how =
+    child.error?.message ?? (child.signal ? `ended by ${child.signal}` : `exit status ${child.status}`);
+  return { tensors: undefined, problem: `${words} (${how})` };
 }
 
 function suggest({ cpu, tensors, memory, bfloat16 }: Omit<DoctorReport, 'suggestions'>): string[] {

@@ -93,6 +93,17 @@ describe('plug, the program', () => {
     if (report.ok) assert.match(report.tensors?.torchVersion ?? '', /^\d+\.\d+/);
   });
 
+  it('says that the addon is not built, and what to run', () => {
+    const environment = { ...process.env, OPENPLUG_TORCH_ADDON: '/nowhere/addon.node' };
+    const result = spawnSync(process.execPath, [program, 'doctor'], { encoding: 'utf8', env: environment });
+    assert.equal(result.status, 1);
+    assert.match(
+      result.stdout + result.stderr,
+      /addon is not built: \/nowhere\/addon\.node[\s\S]*npm run setup/,
+    );
+    assert.doesNotMatch(result.stderr, /^\s+at /m);
+  });
+
   it('is silent when the reader of its output goes away', async () => {
     const child = spawn(process.execPath, [program, '--help'], { stdio: ['ignore', 'pipe', 'pipe'] });
     child.stdout.destroy();

@@ -26,7 +26,6 @@ export interface Progress {
   finish(line?: string): void;
 }
 
-const BAR_WIDTH = 24;
 const RATE_WINDOW_MS = 30_000;
 const LINE_INTERVAL_MS = 10_000;
 const running = new Set<Progress>();
@@ -146,9 +145,12 @@ interface Drawing {
 
 function terminalBar(meter: Meter, stream: NodeJS.WriteStream): Drawing {
   const format: Options['format'] = (_, { progress }) => {
-    const filled = Math.round(Math.min(1, Math.max(0, progress)) * BAR_WIDTH);
-    const bar = meter.total > 0 ? `${'█'.repeat(filled)}${'░'.repeat(BAR_WIDTH - filled)} ` : '';
-    return meter.line((stream.columns || 80) - 1, bar);
+    const columns = (stream.columns || 80) - 1;
+    // The bar gives way to the figures on narrow terminals.
+    const width = Math.max(8, Math.min(24, Math.floor(columns / 6)));
+    const filled = Math.round(Math.min(1, Math.max(0, progress)) * width);
+    const bar = meter.total > 0 ? `${'█'.repeat(filled)}${'░'.repeat(width - filled)} ` : '';
+    return meter.line(columns, bar);
   };
   // The line is cut here by columns; the library would cut it by UTF-16 units, too late for Chinese text.
   const open = () => {
