@@ -1,5 +1,6 @@
 // Autograd from JavaScript: gradients, the backward pass, and functions whose backward is written in TypeScript.
 #include "addon.h"
+#include "compat.h"
 #include "napi_values.h"
 
 #include <torch/csrc/autograd/function.h>
@@ -15,6 +16,8 @@ using torch::autograd::variable_list;
 struct JavaScriptNode : public Node {
   std::shared_ptr<Environment> owner;
   napi_ref callback = nullptr;
+  variable_list saved; // what the backward needs, alive as long as the graph is
+  bool released = false;
 
   ~JavaScriptNode() override {
     // Off its own thread or after its environment the reference cannot be deleted: the environment frees it.
@@ -22,7 +25,15 @@ struct JavaScriptNode : public Node {
       napi_delete_reference(owner->env, callback);
   }
 
+  // Called by the engine after apply(), unless the graph is retained.
+  void release_variables() override {
+    saved.clear();
+    released = true;
+  }
+
   variable_list apply(variable_list&& gradients) override {
+    if (released)
+      throw BridgeError("this graph was freed by an earlier backward pass: pass retainGraph = true to the earlier one");
     if (!owner->alive || std::this_thread::get_id() != owner->thread)
       throw BridgeError("a backward function written in JavaScript can only run on the thread that made it");
     napi_env env = owner->env;
@@ -39,15 +50,11 @@ struct JavaScriptNode : public Node {
   }
 
   variable_list invoke(napi_env env, const variable_list& gradients) {
-    std::vector<napi_value> arguments;
-    for (const at::Tensor& gradient : gradients)
-      arguments.push_back(gradient.defined() ? boxTensor(*owner, gradient) : makeUndefined(env));
+    napi_value arguments[] = {handlesOf(env, gradients), handlesOf(env, saved)};
     napi_value function, receiver = makeUndefined(env), returned;
     check(env, napi_get_reference_value(env, callback, &function));
-    if (napi_call_function(env, receiver, function, arguments.size(), arguments.data(), &returned) != napi_ok) {
-      napi_value error;
-      check(env, napi_get_and_clear_last_exception(env, &error));
-      if (!owner->thrownInBackward) check(env, napi_create_reference(env, error, 1, &owner->thrownInBackward));
+    if (napi_call_function(env, receiver, function, 2, arguments, &returned) != napi_ok) {
+      carryException(env);
       throw BridgeError("a backward function threw");
     }
     uint32_t length = arrayLength(env, returned, "result of a backward function");
@@ -62,6 +69,25 @@ struct JavaScriptNode : public Node {
     }
     return results;
   }
+
+  // Detached, so that what the backward does to a saved tensor (asking for its gradient) does not last.
+  napi_value handlesOf(napi_env env, const variable_list& tensors) {
+    std::vector<napi_value> handles;
+    for (const at::Tensor& tensor : tensors)
+      handles.push_back(tensor.defined() ? boxTensor(*owner, tensor.detach()) : makeUndefined(env));
+    return makeArray(env, handles);
+  }
+
+  // Keeps what JavaScript threw while C++ unwinds; guarded() throws it again. In an object, as anything can be
+  // thrown but only objects can be referred to.
+  void carryException(napi_env env) {
+    napi_value error, holder;
+    check(env, napi_get_and_clear_last_exception(env, &error));
+    if (owner->thrownInBackward) return;
+    check(env, napi_create_object(env, &holder));
+    setProperty(env, holder, "error", error);
+    check(env, napi_create_reference(env, holder, 1, &owner->thrownInBackward));
+  }
 };
 
 variable_list tensorsOf(napi_env env, napi_value array, const char* what) {
@@ -71,19 +97,27 @@ variable_list tensorsOf(napi_env env, napi_value array, const char* what) {
   return tensors;
 }
 
-// attachBackward(inputs, outputs, callback): makes outputs depend on inputs through callback.
+// attachBackward(inputs, outputs, saved, callback): makes outputs depend on inputs through callback(gradients, saved).
 napi_value attachBackward(napi_env env, napi_callback_info info) {
   return guarded(env, [] { return "customFunction"; }, [&]() -> napi_value {
     Arguments arguments(env, info);
     variable_list inputs = tensorsOf(env, arguments[0], "inputs"), outputs = tensorsOf(env, arguments[1], "outputs");
-    auto node = std::shared_ptr<JavaScriptNode>(new JavaScriptNode, torch::autograd::deleteNode);
+    auto node = makeNode<JavaScriptNode>();
     node->owner = Environment::of(env);
     node->set_next_edges(torch::autograd::collect_next_edges(inputs));
-    check(env, napi_create_reference(env, arguments[2], 1, &node->callback));
+    // Detached: an output among them would otherwise own the node that owns it.
+    for (const at::Tensor& tensor : tensorsOf(env, arguments[2], "saved")) node->saved.push_back(tensor.detach());
+    check(env, napi_create_reference(env, arguments[3], 1, &node->callback));
     for (auto& output : outputs) {
-      if (output.requires_grad() || output.is_view())
+      bool isInput = std::any_of(inputs.begin(), inputs.end(), [&](const at::Tensor& t) { return t.is_same(output); });
+      if (isInput || output.requires_grad() || output.is_view())
         throw BridgeError("forward must return new tensors (no inputs, no views): clone() them");
-      torch::autograd::set_history(output, node);
+    }
+    for (auto& output : outputs) {
+      if (torch::autograd::isDifferentiableType(output.scalar_type()))
+        torch::autograd::set_history(output, node);
+      else // integers have no gradient: keep their place in the list of gradients
+        node->add_input_metadata(Node::undefined_input());
     }
     return makeUndefined(env);
   });

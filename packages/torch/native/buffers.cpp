@@ -53,8 +53,11 @@ napi_value fromBytes(napi_env env, napi_callback_info info) {
     at::ScalarType dtype = scalarTypeOf(env, arguments[1], "dtype");
     std::vector<int64_t> shape = shapeOf(env, arguments[2]);
     int64_t elements = 1;
-    for (int64_t size : shape) elements *= size;
     size_t width = c10::elementSize(dtype);
+    bool overflows = false;
+    for (int64_t size : shape) overflows |= __builtin_mul_overflow(elements, size, &elements);
+    overflows |= elements > INT64_MAX / 8;
+    if (overflows) throw BridgeError("the shape holds more elements than memory can");
     if (elements * width != bytes.length)
       throw BridgeError("the shape holds " + std::to_string(elements) + " elements of " + scalarTypeName(dtype) + " (" +
                         std::to_string(elements * width) + " bytes), but the data has " +
@@ -68,7 +71,8 @@ napi_value fromBytes(napi_env env, napi_callback_info info) {
       auto release = [owner, reference](void*) {
         if (owner->alive && std::this_thread::get_id() == owner->thread) napi_delete_reference(owner->env, reference);
       };
-      return boxTensor(*environment, at::from_blob(bytes.data, shape, release, at::TensorOptions(dtype)));
+      at::Tensor shared = at::from_blob(bytes.data, shape, release, at::TensorOptions(dtype));
+      return boxTensor(*environment, shared, /*ownsMemory=*/false);
     }
     at::Tensor tensor = at::empty(shape, at::TensorOptions(dtype));
     if (bytes.length) std::memcpy(tensor.data_ptr(), bytes.data, bytes.length);

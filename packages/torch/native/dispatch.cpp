@@ -3,6 +3,7 @@
 #include "addon.h"
 #include "napi_values.h"
 
+#include <cmath>
 #include <sstream>
 
 namespace openplug {
@@ -27,8 +28,7 @@ at::Scalar scalarOf(napi_env env, napi_value value, const char* what) {
   if (type == napi_bigint) return at::Scalar(integerOf(env, value, what));
   double number = numberOf(env, value, what);
   // JavaScript has one number type: whole numbers go as integers, so that integer tensors keep their dtype.
-  if (number == static_cast<double>(static_cast<int64_t>(number)) && std::abs(number) < 9007199254740992.0 &&
-      !(number == 0 && std::signbit(number)))
+  if (std::abs(number) < 9007199254740992.0 && number == std::floor(number) && !(number == 0 && std::signbit(number)))
     return at::Scalar(static_cast<int64_t>(number));
   return at::Scalar(number);
 }
@@ -70,13 +70,14 @@ IValue toIValue(napi_env env, napi_value value, const c10::Type& type, const cha
     case TypeKind::DeviceObjType:
       return IValue(c10::Device(stringOf(env, value, what)));
     case TypeKind::GeneratorType:
-      return IValue(unboxGenerator(env, value));
+      return IValue(unboxGenerator(env, value, what));
     case TypeKind::ListType: {
       const c10::Type& element = *type.containedTypes().at(0);
       switch (element.kind()) {
         case TypeKind::TensorType:
           return listOf<at::Tensor>(env, value, what, [&](napi_value v) { return unboxTensor(env, v, what); });
         case TypeKind::OptionalType:
+          if (element.containedTypes().at(0)->kind() != TypeKind::TensorType) break;
           return listOf<c10::optional<at::Tensor>>(env, value, what, [&](napi_value v) {
             return isNullish(env, v) ? c10::optional<at::Tensor>() : c10::make_optional(unboxTensor(env, v, what));
           });
@@ -87,6 +88,10 @@ IValue toIValue(napi_env env, napi_value value, const c10::Type& type, const cha
           return listOf<double>(env, value, what, [&](napi_value v) { return numberOf(env, v, what); });
         case TypeKind::BoolType:
           return listOf<bool>(env, value, what, [&](napi_value v) { return booleanOf(env, v, what); });
+        case TypeKind::StringType:
+          return listOf<std::string>(env, value, what, [&](napi_value v) { return stringOf(env, v, what); });
+        case TypeKind::NumberType:
+          return listOf<at::Scalar>(env, value, what, [&](napi_value v) { return scalarOf(env, v, what); });
         default: break;
       }
       break;
@@ -154,14 +159,14 @@ napi_value resolve(napi_env env, napi_callback_info info) {
 }
 
 napi_value call(napi_env env, napi_callback_info info) {
-  const c10::OperatorHandle* op = nullptr;
+  c10::optional<c10::OperatorHandle> op; // a copy: JavaScript run by the call may resolve more operators
   Arguments arguments(env, info);
   return guarded(
       env, [&] { return op ? describeCall(env, *op, arguments) : std::string("calling an operator"); },
       [&]() -> napi_value {
         auto& environment = *Environment::of(env);
         size_t index = integerOf(env, arguments[0], "operator index");
-        op = &environment.operators.at(index);
+        op = environment.operators.at(index);
         const auto& schema = op->schema();
         const auto& parameters = schema.arguments();
         size_t given = arguments.count - 1;

@@ -15,12 +15,13 @@ void finalizeTensor(napi_env, void* data, void*) {
 void finalizeGenerator(napi_env, void* data, void*) { delete static_cast<GeneratorBox*>(data); }
 
 void* externalPointer(napi_env env, napi_value value, BoxKind kind, const char* what) {
+  const char* expected = kind == BoxKind::tensor ? ": expected a Tensor, got " : ": expected a Generator, got ";
   napi_valuetype type;
   check(env, napi_typeof(env, value, &type));
   void* data = nullptr;
   if (type == napi_external) check(env, napi_get_value_external(env, value, &data));
   if (data == nullptr || *static_cast<BoxKind*>(data) != kind)
-    throw BridgeError(std::string(what) + ": got " + describe(env, value));
+    throw BridgeError(what + (expected + describe(env, value)));
   return data;
 }
 
@@ -43,17 +44,19 @@ void Environment::reportBytes(int64_t delta) {
 
 void TensorBox::release() {
   if (!tensor.defined()) return;
-  tensor.reset();
   owner->liveTensors--;
-  owner->reportBytes(-reportedBytes);
-  reportedBytes = 0;
+  auto use = owner->storages.find(storage);
+  if (use != owner->storages.end() && --use->second.handles == 0) {
+    owner->reportBytes(-use->second.bytes);
+    owner->storages.erase(use);
+  }
+  tensor.reset();
 }
 
-napi_value boxTensor(Environment& environment, at::Tensor tensor) {
+napi_value boxTensor(Environment& environment, at::Tensor tensor, bool ownsMemory) {
   auto* box = new TensorBox;
   box->owner = Environment::of(environment.env);
-  // A view shares its base's storage, whose bytes the base has reported already.
-  if (tensor.has_storage() && tensor.storage().use_count() == 1) box->reportedBytes = tensor.storage().nbytes();
+  if (tensor.has_storage()) box->storage = tensor.storage().unsafeGetStorageImpl();
   box->tensor = std::move(tensor);
   napi_value result;
   if (napi_create_external(environment.env, box, finalizeTensor, nullptr, &result) != napi_ok) {
@@ -61,17 +64,25 @@ napi_value boxTensor(Environment& environment, at::Tensor tensor) {
     throw PendingException();
   }
   environment.liveTensors++;
-  environment.reportBytes(box->reportedBytes);
+  if (box->storage) {
+    StorageUse& use = environment.storages[box->storage];
+    if (use.handles++ == 0 && ownsMemory) {
+      use.bytes = box->tensor.storage().nbytes();
+      environment.reportBytes(use.bytes);
+    }
+  }
   return result;
 }
 
 TensorBox* tensorBox(napi_env env, napi_value value) {
-  return static_cast<TensorBox*>(externalPointer(env, value, BoxKind::tensor, "expected a Tensor"));
+  return static_cast<TensorBox*>(externalPointer(env, value, BoxKind::tensor, "self"));
 }
 
 const at::Tensor& unboxTensor(napi_env env, napi_value value, const char* what) {
   auto* box = static_cast<TensorBox*>(externalPointer(env, value, BoxKind::tensor, what));
-  if (!box->tensor.defined()) throw BridgeError(std::string(what) + ": this tensor has been disposed");
+  if (!box->tensor.defined())
+    throw DisposedTensor(std::string(what) + ": this tensor was disposed, by dispose(), `using` or the end of a scope; "
+                         "keep() it, or return it from the scope");
   return box->tensor;
 }
 
@@ -79,13 +90,15 @@ napi_value boxGenerator(napi_env env, at::Generator generator) {
   auto* box = new GeneratorBox;
   box->generator = std::move(generator);
   napi_value result;
-  check(env, napi_create_external(env, box, finalizeGenerator, nullptr, &result));
+  if (napi_create_external(env, box, finalizeGenerator, nullptr, &result) != napi_ok) {
+    delete box;
+    throw PendingException();
+  }
   return result;
 }
 
-at::Generator unboxGenerator(napi_env env, napi_value value) {
-  return static_cast<GeneratorBox*>(externalPointer(env, value, BoxKind::generator, "expected a Generator"))
-      ->generator;
+at::Generator unboxGenerator(napi_env env, napi_value value, const char* what) {
+  return static_cast<GeneratorBox*>(externalPointer(env, value, BoxKind::generator, what))->generator;
 }
 
 } // namespace openplug

@@ -7,6 +7,7 @@
 #include <memory>
 #include <string>
 #include <thread>
+#include <unordered_map>
 #include <vector>
 
 namespace openplug {
@@ -16,8 +17,19 @@ struct BridgeError : std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
+// Becomes a DisposedError in JavaScript.
+struct DisposedTensor : BridgeError {
+  using BridgeError::BridgeError;
+};
+
 // A JavaScript exception is already pending in the environment; C++ only has to unwind.
 struct PendingException : std::exception {};
+
+// How often a block of memory is reachable from JavaScript, and what it was counted as.
+struct StorageUse {
+  int64_t handles = 0;
+  int64_t bytes = 0;
+};
 
 struct Environment {
   napi_env env = nullptr;
@@ -26,8 +38,10 @@ struct Environment {
   int64_t liveTensors = 0;
   int64_t unreportedBytes = 0; // told to V8 in steps: one call per megabytes, not per tensor
   int64_t externalBytes = 0;
+  std::unordered_map<const c10::StorageImpl*, StorageUse> storages;
   napi_ref nativeErrorClass = nullptr;
-  napi_ref thrownInBackward = nullptr; // a JavaScript error on its way through the autograd engine
+  napi_ref disposedErrorClass = nullptr;
+  napi_ref thrownInBackward = nullptr; // holds, in `error`, what JavaScript threw inside the autograd engine
   std::vector<c10::OperatorHandle> operators;
 
   static std::shared_ptr<Environment>& of(napi_env env);
@@ -41,7 +55,7 @@ struct TensorBox {
   BoxKind kind = BoxKind::tensor;
   std::shared_ptr<Environment> owner;
   at::Tensor tensor; // undefined after dispose()
-  int64_t reportedBytes = 0;
+  const c10::StorageImpl* storage = nullptr;
 
   void release();
 };
@@ -51,10 +65,12 @@ struct GeneratorBox {
   at::Generator generator;
 };
 
-napi_value boxTensor(Environment& environment, at::Tensor tensor);
-TensorBox* tensorBox(napi_env env, napi_value value);                           // throws BridgeError
+// A handle on the tensor. Its memory counts as JavaScript's from the first handle on it to the last, unless
+// ownsMemory is false (memory that JavaScript owns already).
+napi_value boxTensor(Environment& environment, at::Tensor tensor, bool ownsMemory = true);
+TensorBox* tensorBox(napi_env env, napi_value value);                            // throws BridgeError
 const at::Tensor& unboxTensor(napi_env env, napi_value value, const char* what); // throws when disposed
-at::Generator unboxGenerator(napi_env env, napi_value value);
+at::Generator unboxGenerator(napi_env env, napi_value value, const char* what);
 napi_value boxGenerator(napi_env env, at::Generator generator);
 
 } // namespace openplug

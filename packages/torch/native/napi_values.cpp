@@ -1,6 +1,7 @@
 #include "napi_values.h"
 
 #include <cmath>
+#include <cstdio>
 
 namespace openplug {
 namespace {
@@ -16,10 +17,9 @@ constexpr NamedType kTypes[] = {
     {"uint8", at::kByte},    {"bool", at::kBool},
 };
 
-void throwNativeError(napi_env env, const std::string& text) {
+void throwAs(napi_env env, napi_ref errorClassReference, const std::string& text) {
   napi_value message = makeString(env, text), error, errorClass = nullptr;
-  auto& environment = Environment::of(env);
-  if (environment->nativeErrorClass) napi_get_reference_value(env, environment->nativeErrorClass, &errorClass);
+  if (errorClassReference) napi_get_reference_value(env, errorClassReference, &errorClass);
   if (errorClass && napi_new_instance(env, errorClass, 1, &message, &error) == napi_ok)
     napi_throw(env, error);
   else
@@ -31,6 +31,12 @@ std::string firstPart(const std::string& text) {
   return text.substr(0, text.find("\nException raised from"));
 }
 
+std::string numberText(double number) {
+  char text[32];
+  std::snprintf(text, sizeof text, "%.15g", number);
+  return text;
+}
+
 } // namespace
 
 std::string describe(napi_env env, napi_value value) {
@@ -40,7 +46,7 @@ std::string describe(napi_env env, napi_value value) {
     case napi_undefined: return "undefined";
     case napi_null: return "null";
     case napi_boolean: return "a boolean";
-    case napi_number: return "number " + std::to_string(numberOf(env, value, "number"));
+    case napi_number: return "number " + numberText(numberOf(env, value, "number"));
     case napi_string: return "string \"" + stringOf(env, value, "string").substr(0, 40) + "\"";
     case napi_bigint: return "a bigint";
     case napi_function: return "a function";
@@ -81,7 +87,7 @@ int64_t integerOf(napi_env env, napi_value value, const char* what) {
   }
   double number = numberOf(env, value, what);
   if (number != std::floor(number) || std::abs(number) > 9007199254740992.0)
-    throw BridgeError(std::string(what) + ": expected an integer, got " + std::to_string(number));
+    throw BridgeError(std::string(what) + ": expected an integer, got " + numberText(number));
   return static_cast<int64_t>(number);
 }
 
@@ -171,10 +177,14 @@ std::string shapeText(const at::Tensor& tensor) {
 
 napi_value guarded(napi_env env, const std::function<std::string()>& where, const std::function<napi_value()>& body) {
   std::string text;
+  bool disposed = false;
   try {
     return body();
   } catch (const PendingException&) {
     return nullptr;
+  } catch (const DisposedTensor& error) {
+    text = error.what();
+    disposed = true;
   } catch (const c10::Error& error) {
     text = error.what_without_backtrace();
   } catch (const std::exception& error) {
@@ -184,15 +194,17 @@ napi_value guarded(napi_env env, const std::function<std::string()>& where, cons
   }
   auto& environment = Environment::of(env);
   if (environment->thrownInBackward) { // the engine carried a JavaScript error out of a backward function
-    napi_value error;
-    napi_get_reference_value(env, environment->thrownInBackward, &error);
+    napi_value holder, error;
+    napi_status status = napi_get_reference_value(env, environment->thrownInBackward, &holder);
+    if (status == napi_ok) status = napi_get_named_property(env, holder, "error", &error);
     napi_delete_reference(env, environment->thrownInBackward);
     environment->thrownInBackward = nullptr;
-    napi_throw(env, error);
+    if (status == napi_ok) napi_throw(env, error);
     return nullptr;
   }
   try {
-    throwNativeError(env, where() + ": " + firstPart(text));
+    throwAs(env, disposed ? environment->disposedErrorClass : environment->nativeErrorClass,
+            where() + ": " + firstPart(text));
   } catch (const std::exception&) {
     napi_throw_error(env, "NATIVE", text.c_str());
   }

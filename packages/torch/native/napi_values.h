@@ -2,6 +2,7 @@
 #pragma once
 #include "environment.h"
 
+#include <algorithm>
 #include <functional>
 
 namespace openplug {
@@ -43,9 +44,12 @@ struct Arguments {
   size_t count = kMaxArguments;
   napi_value values[kMaxArguments];
   Arguments(napi_env env, napi_callback_info info) : env(env) {
-    check(env, napi_get_cb_info(env, info, &count, values, nullptr, nullptr));
+    if (napi_get_cb_info(env, info, &count, values, nullptr, nullptr) != napi_ok) count = 0;
   }
-  napi_value operator[](size_t index) const { return index < count ? values[index] : makeUndefined(env); }
+  // `count` is what was given, which may be more than what was kept.
+  napi_value operator[](size_t index) const {
+    return index < std::min(count, kMaxArguments) ? values[index] : makeUndefined(env);
+  }
 };
 
 // Runs body; a C++ exception becomes a JavaScript NativeError whose text starts with `where()`.

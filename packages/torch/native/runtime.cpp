@@ -10,10 +10,13 @@
 namespace openplug {
 namespace {
 
-napi_value setErrorClass(napi_env env, napi_callback_info info) {
-  return guarded(env, [] { return "setErrorClass"; }, [&]() -> napi_value {
+// setErrorClasses(NativeError, DisposedError)
+napi_value setErrorClasses(napi_env env, napi_callback_info info) {
+  return guarded(env, [] { return "setErrorClasses"; }, [&]() -> napi_value {
     Arguments arguments(env, info);
-    check(env, napi_create_reference(env, arguments[0], 1, &Environment::of(env)->nativeErrorClass));
+    auto& environment = Environment::of(env);
+    check(env, napi_create_reference(env, arguments[0], 1, &environment->nativeErrorClass));
+    check(env, napi_create_reference(env, arguments[1], 1, &environment->disposedErrorClass));
     return makeUndefined(env);
   });
 }
@@ -41,7 +44,7 @@ napi_value makeGenerator(napi_env env, napi_callback_info info) {
 napi_value generatorState(napi_env env, napi_callback_info info) {
   return guarded(env, [] { return "Generator state"; }, [&]() -> napi_value {
     Arguments arguments(env, info);
-    at::Generator generator = unboxGenerator(env, arguments[0]);
+    at::Generator generator = unboxGenerator(env, arguments[0], "generator");
     std::lock_guard<std::mutex> lock(generator.mutex());
     if (arguments.count > 1) {
       generator.set_state(unboxTensor(env, arguments[1], "state"));
@@ -72,7 +75,7 @@ napi_value buildInfo(napi_env env, napi_callback_info) {
 } // namespace
 
 void registerRuntime(napi_env env, napi_value exports) {
-  addFunction(env, exports, "setErrorClass", setErrorClass);
+  addFunction(env, exports, "setErrorClasses", setErrorClasses);
   addFunction(env, exports, "threads", threads);
   addFunction(env, exports, "makeGenerator", makeGenerator);
   addFunction(env, exports, "generatorState", generatorState);

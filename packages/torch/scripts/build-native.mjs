@@ -1,5 +1,6 @@
 // Builds the addon with cmake-js against the libtorch that find-libtorch.mjs names. Options:
 //   --sanitize   with AddressSanitizer, into build-sanitize/ (see scripts/test-sanitized.mjs)
+//   --out DIR    into another folder than build/; OPENPLUG_TORCH_ADDON then names the addon in it
 // cmake-js is used because it drives CMake (precompiled headers, several files at once) and, with
 // node-api-headers, needs no download of Node's own headers.
 import { spawnSync } from 'node:child_process';
@@ -7,11 +8,16 @@ import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
 import { describeLibtorch, findLibtorch } from './find-libtorch.mjs';
 
 const folder = resolve(dirname(fileURLToPath(import.meta.url)), '..');
 const require = createRequire(import.meta.url);
-const sanitize = process.argv.includes('--sanitize');
+const { values: options } = parseArgs({
+  options: { sanitize: { type: 'boolean' }, out: { type: 'string' } },
+});
+const sanitize = options.sanitize ?? false;
+const output = resolve(options.out ?? join(folder, sanitize ? 'build-sanitize' : 'build'));
 
 const libtorch = findLibtorch();
 if (!libtorch) {
@@ -34,19 +40,23 @@ const definitions = {
   NODE_API_INCLUDE: require('node-api-headers').include_dir,
   OPENPLUG_SANITIZE: sanitize ? 'ON' : 'OFF',
 };
-const result = spawnSync(
-  process.execPath,
-  [
-    require.resolve('cmake-js/bin/cmake-js'),
-    'compile',
-    '--directory',
-    folder,
-    '--out',
-    join(folder, sanitize ? 'build-sanitize' : 'build'),
-    '--parallel',
-    '2',
-    ...Object.entries(definitions).map(([key, value]) => `--CD${key}=${value}`),
-  ],
-  { stdio: ['ignore', 2, 2] },
-);
-process.exit(result.status ?? 1);
+const cmake = (command) => {
+  const { status } = spawnSync(
+    process.execPath,
+    [
+      require.resolve('cmake-js/bin/cmake-js'),
+      command,
+      '--directory',
+      folder,
+      '--out',
+      output,
+      '--parallel',
+      '2',
+      ...Object.entries(definitions).map(([key, value]) => `--CD${key}=${value}`),
+    ],
+    { stdio: ['ignore', 2, 2] },
+  );
+  if (status !== 0) process.exit(status ?? 1);
+};
+cmake('configure'); // by itself, as compiling alone would keep the settings of an earlier libtorch
+cmake('compile');

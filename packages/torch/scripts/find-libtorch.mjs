@@ -50,7 +50,13 @@ function inspect(prefix, source) {
   const api = join(include, 'torch', 'csrc', 'api', 'include');
   // The C++ API (autograd, optimisers) has its own root; without it only half of the headers are there.
   if (!existsSync(join(api, 'torch', 'version.h'))) return undefined;
-  return { source, prefix, includeFolders: [include, api], libraryFolder, version: readVersion(api) };
+  return {
+    source,
+    prefix,
+    includeFolders: [include, api],
+    libraryFolder,
+    version: readVersion([api, include]),
+  };
 }
 
 function libraryFolders(prefix) {
@@ -59,8 +65,10 @@ function libraryFolders(prefix) {
   return [lib, join(prefix, 'lib64'), ...multiarch.map((name) => join(lib, name))];
 }
 
-function readVersion(apiFolder) {
-  const text = readFileSync(join(apiFolder, 'torch', 'version.h'), 'utf8');
+/** Version 2.9 moved the numbers to a second header. */
+function readVersion([api, include]) {
+  const files = [join(api, 'torch', 'version.h'), join(include, 'torch', 'headeronly', 'version.h')];
+  const text = files.map((file) => (existsSync(file) ? readFileSync(file, 'utf8') : '')).join('\n');
   const part = (name) => new RegExp(`TORCH_VERSION_${name}\\s+(\\d+)`).exec(text)?.[1];
   const parts = [part('MAJOR'), part('MINOR'), part('PATCH')];
   return parts.every((value) => value !== undefined) ? parts.join('.') : 'unknown';

@@ -1,4 +1,6 @@
 // Automatic differentiation: the backward pass, switching it off, and functions with a backward of their own.
+import { aten } from './aten.js';
+import { NativeError } from './errors.js';
 import { native, type TensorHandle } from './native.js';
 import { scope } from './scope.js';
 import { Tensor } from './tensor.js';
@@ -49,7 +51,10 @@ export interface CustomFunction<Saved> {
 
 /**
  * Applies `definition` to `inputs`. Its backward runs on the thread that called it, and only there. Tensors in
- * `saved` must live until the backward pass.
+ * `saved`, also inside arrays and plain objects, live as long as the graph does, whatever becomes of the handles;
+ * the backward gets fresh ones, which are disposed of when it returns.
+ * @throws NativeError when an output is an input or a view, or, out of `backward`, when the number or the shapes of
+ * the gradients are wrong. What a backward throws comes out of `backward` unchanged.
  */
 export function customFunction<Saved>(
   definition: CustomFunction<Saved>,
@@ -58,43 +63,71 @@ export function customFunction<Saved>(
   const { outputs, saved } = noGrad(() => definition.forward(...inputs));
   const recording = native.setGradEnabled(true);
   native.setGradEnabled(recording);
-  if (recording && inputs.some((input) => input.requiresGrad)) {
-    native.attachBackward(
-      inputs.map((input) => input.handle),
-      outputs.map((output) => output.handle),
-      (...gradients) =>
-        scope(() => {
-          const given = definition.backward(
-            saved,
-            gradients.map((handle) => handle && new Tensor(handle)),
+  if (!recording || !inputs.some((input) => input.requiresGrad)) return outputs;
+  const savedHandles: TensorHandle[] = [];
+  const savedSlots = mapLeaves(saved, (leaf) =>
+    leaf instanceof Tensor ? new SavedSlot(savedHandles.push(leaf.handle) - 1) : leaf,
+  );
+  native.attachBackward(
+    inputs.map((input) => input.handle),
+    outputs.map((output) => output.handle),
+    savedHandles,
+    (gradients, handles) =>
+      scope(() => {
+        const tensors = handles.map((handle) => new Tensor(handle));
+        const given = definition.backward(
+          mapLeaves(savedSlots, (leaf) => (leaf instanceof SavedSlot ? tensors[leaf.index] : leaf)) as Saved,
+          gradients.map((handle) => handle && new Tensor(handle)),
+        );
+        if (given.length !== inputs.length)
+          throw new NativeError(
+            `customFunction: backward returned ${given.length} gradients for ${inputs.length} inputs; return ` +
+              'undefined for an input without one.',
           );
-          return given.map((tensor) => tensor && native.alias(tensor.handle));
-        }),
-    );
-  }
+        return given.map((tensor) => tensor && native.alias(tensor.handle));
+      }),
+  );
   return outputs;
+}
+
+/** Stands for a saved tensor that the graph holds. */
+class SavedSlot {
+  constructor(readonly index: number) {}
+}
+
+/** A copy of nested arrays and plain objects with `replace` applied to everything else. */
+function mapLeaves(value: unknown, replace: (leaf: unknown) => unknown): unknown {
+  if (Array.isArray(value)) return value.map((item) => mapLeaves(item, replace));
+  if (typeof value === 'object' && value !== null && Object.getPrototypeOf(value) === Object.prototype)
+    return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, mapLeaves(item, replace)]));
+  return replace(value);
 }
 
 /**
  * Activation checkpointing (Chen et al. 2016, arXiv 1604.06174): runs `body` without keeping its intermediate
  * results and computes them again in the backward pass. `body` must give the same result both times, and may use
- * parameters that are not among `inputs`; their gradients are accumulated as usual.
+ * parameters that are not among `inputs`; their gradients are accumulated as usual. When no input requires a
+ * gradient, `body` simply runs, keeping what it must. Checkpoints may nest, up to 60 deep.
  */
 export function checkpoint(body: (...inputs: Tensor[]) => Tensor, inputs: readonly Tensor[]): Tensor {
+  const needed = inputs.map((input) => input.requiresGrad);
+  if (!needed.includes(true)) return body(...inputs); // no backward would reach this place
   const [output] = customFunction<Tensor[]>(
     {
-      forward: (...given) => ({
-        outputs: [scope(() => body(...given))],
-        saved: given.map((input) => input.detach()),
-      }),
-      backward(saved, [gradient]) {
-        const leaves = saved.map((input, index) => {
-          const leaf = input.detach();
-          leaf.requiresGrad = inputs[index]!.requiresGrad;
-          return leaf;
+      // The result may be a view; the graph wants a tensor of its own, on the same memory.
+      forward(...given) {
+        const output = scope(() => {
+          const result = body(...given);
+          return aten._unsafe_view(result, result.shape);
         });
-        enableGrad(() => backward(body(...leaves), gradient));
-        return leaves.map((leaf) => leaf.grad);
+        return { outputs: [output], saved: given };
+      },
+      backward(saved, [gradient]) {
+        saved.forEach((leaf, index) => {
+          leaf.requiresGrad = needed[index]!;
+        });
+        enableGrad(() => backward(body(...saved), gradient));
+        return saved.map((leaf) => leaf.grad);
       },
     },
     inputs,

@@ -20,7 +20,10 @@ export interface TensorOptions {
   dtype?: DType;
   /** Default: one dimension. */
   shape?: readonly number[];
-  /** Use the typed array's memory instead of copying it. Default false. */
+  /**
+   * Use the typed array's memory instead of copying it, where its address suits the dtype. Default false. The array
+   * must not be transferred to another thread meanwhile.
+   */
   share?: boolean;
   /** Whether `backward` computes its gradient. Default false. */
   requiresGrad?: boolean;
@@ -43,9 +46,9 @@ const nativeDType = new Map<string, DType>([
  */
 export function tensor(data: TypedArray | readonly number[], options: TensorOptions = {}): Tensor {
   const array = Array.isArray(data) ? Float64Array.from(data) : (data as TypedArray);
-  const wanted = options.dtype ?? (Array.isArray(data) ? 'float32' : nativeDType.get(array.constructor.name));
-  if (!wanted) throw new ShapeError(`A ${array.constructor.name} has no dtype of its own: pass { dtype }.`);
-  const stored = storedDType(array, wanted);
+  const wanted = options.dtype ?? (Array.isArray(data) ? 'float32' : ownDType(array));
+  const stored = wanted && storedDType(array, wanted);
+  if (!stored) throw new ShapeError(`A ${array.constructor.name} has no dtype of its own: pass { dtype }.`);
   const shape = options.shape ?? [array.byteLength / bytesPerElement[stored]];
   const expected = shape.reduce((product, size) => product * size, 1);
   if (expected * bytesPerElement[stored] !== array.byteLength)
@@ -75,13 +78,18 @@ export const bytesPerElement: Record<DType, number> = {
   bool: 1,
 };
 
-function storedDType(array: TypedArray, wanted: DType): DType {
+/** The dtype of the same name; subclasses (Buffer) count as what they extend. */
+function ownDType(array: TypedArray): DType | undefined {
+  return nativeDType.get(Object.prototype.toString.call(array).slice('[object '.length, -1));
+}
+
+function storedDType(array: TypedArray, wanted: DType): DType | undefined {
   if (array instanceof Uint8Array) return wanted; // raw bytes: read as they are
   if (array instanceof Uint16Array) {
     if (bytesPerElement[wanted] === 2) return wanted;
     throw new ShapeError(`A Uint16Array holds 16-bit words; it cannot be read as ${wanted}.`);
   }
-  return nativeDType.get(array.constructor.name)!;
+  return ownDType(array);
 }
 
 const make = (name: string, shape: readonly number[], dtype: DType): Tensor =>

@@ -3,7 +3,7 @@ import { existsSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { NativeError } from './errors.js';
+import { DisposedError, NativeError } from './errors.js';
 
 declare const handleBrand: unique symbol;
 /** An external value that owns one C++ tensor. */
@@ -62,8 +62,13 @@ interface NativeModule {
   attachBackward(
     inputs: TensorHandle[],
     outputs: TensorHandle[],
+    /** Kept alive for the backward, which gets fresh handles on them. */
+    saved: TensorHandle[],
     /** Gradients of the outputs to fresh handles of the inputs' gradients, which the addon releases. */
-    backward: (...gradients: (TensorHandle | undefined)[]) => (TensorHandle | undefined)[],
+    backward: (
+      gradients: (TensorHandle | undefined)[],
+      saved: TensorHandle[],
+    ) => (TensorHandle | undefined)[],
   ): void;
   backward(roots: TensorHandle[], gradients: TensorHandle[] | undefined, retainGraph: boolean): void;
   setGradEnabled(enabled: boolean): boolean;
@@ -77,7 +82,7 @@ interface NativeModule {
   shape(handle: TensorHandle): number[];
   dtype(handle: TensorHandle): DType;
   mapFile(path: string): ArrayBuffer;
-  setErrorClass(errorClass: new (message: string) => Error): void;
+  setErrorClasses(native: new (message: string) => Error, disposed: new (message: string) => Error): void;
   threads(count?: number): number;
   makeGenerator(seed: number): GeneratorHandle;
   generatorState(handle: GeneratorHandle, state?: TensorHandle): TensorHandle | undefined;
@@ -95,7 +100,7 @@ function load(): NativeModule {
     throw new NativeError(`The native addon is not built: ${path} does not exist. Run \`npm run setup\`.`);
   try {
     const addon = createRequire(import.meta.url)(path) as NativeModule;
-    addon.setErrorClass(NativeError);
+    addon.setErrorClasses(NativeError, DisposedError);
     return addon;
   } catch (error) {
     throw new NativeError(

@@ -1,4 +1,5 @@
 // Deterministic disposal: tensors made inside `scope()` are freed at its end, except those it returns.
+import { OpenPlugError } from './errors.js';
 import type { Tensor } from './tensor.js';
 
 const openScopes: Tensor[][] = [];
@@ -24,6 +25,15 @@ export function scope<Result>(body: () => Result): Result {
     throw error;
   }
   openScopes.pop();
+  if (result instanceof Promise) {
+    for (const tensor of made) tensor.dispose();
+    result.catch(() => {}); // it can only fail now
+    throw new OpenPlugError(
+      'SCOPE',
+      'scope() was given an asynchronous function; its tensors would be disposed of while it still runs. ' +
+        'Use `using` or dispose() across await.',
+    );
+  }
   const kept = new Set<unknown>();
   collect(result, kept);
   for (const tensor of made) {
