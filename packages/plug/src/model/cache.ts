@@ -12,14 +12,18 @@ export class DecoderCache implements Disposable {
   #length = 0;
 
   /**
-   * Takes ownership of `memory`.
+   * Takes ownership of the keys and values; `visible` is copied, as it belongs to the source's layout.
    * @param maxLength most target tokens that will be decoded
    */
   constructor(memory: KeysValues[], maxLength: number) {
     this.memory = memory;
     this.#maxLength = maxLength;
-    for (const { keys, values } of memory) [keys, values].map(keep);
-    if (memory[0]?.visible) keep(memory[0].visible);
+    const visible = memory[0]?.visible && keep(memory[0].visible.clone());
+    for (const layer of memory) {
+      keep(layer.keys);
+      keep(layer.values);
+      layer.visible = visible;
+    }
   }
 
   /** Target tokens held. */

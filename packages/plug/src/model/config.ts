@@ -96,7 +96,7 @@ export function parsePlugConfig(json: unknown, where: string): PlugConfig {
   const config: Record<string, unknown> = {};
   for (const [field, value] of Object.entries(json)) {
     if (ignoredFields.has(field)) continue;
-    const entry = fields[field as keyof typeof fields];
+    const entry = Object.hasOwn(fields, field) ? fields[field as keyof typeof fields] : undefined;
     if (!entry)
       throw new ConfigError(
         `${where}: unknown field "${field}". Did you mean "${closest(field, Object.keys(fields))}"?`,

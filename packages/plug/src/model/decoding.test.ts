@@ -137,6 +137,25 @@ describe('DecoderCache', () => {
     });
   });
 
+  it('leaves the source to its owner: it can start any number of caches', () => {
+    const pairs = [
+      { source: [1, 2], types: [0, 0], target: [7] },
+      { source: [3], types: [0], target: [8] },
+    ];
+    quietly(() => {
+      const options = { computeDType: 'float64' } as const;
+      const source = sourceBatch(pairs);
+      const encoded = model.encode(source, options);
+      const [first, second] = [1, 2].map(() => {
+        using cache = model.startDecoding(encoded, source.layout, 1, options);
+        cache.reorder(indexTensor([0, 1]));
+        return step(model, cache, pairs, 0, 'float64');
+      });
+      assert.deepEqual(second, first);
+      assert.deepEqual(source.layout.visible.toArray(), [2, 1]);
+    });
+  });
+
   it('refuses more tokens than it was made for', () => {
     quietly(() => {
       const pairs = [{ source: [1], types: [0], target: [1, 2, 3] }];

@@ -31,7 +31,7 @@ export function plugConfigOfSize(
   originalVocabSize: number,
   changes: Partial<PlugConfig> = {},
 ): PlugConfig {
-  const sizes = ladder[name as SizeName];
+  const sizes = Object.hasOwn(ladder, name) ? ladder[name as SizeName] : undefined;
   if (!sizes)
     throw new ConfigError(
       `Unknown size "${name}". Did you mean "${closest(name, sizeNames)}"? Known: ${sizeNames.join(', ')}.`,
