@@ -60,13 +60,8 @@ IValue toIValue(napi_env env, napi_value value, const c10::Type& type, const cha
     case TypeKind::MemoryFormatType:
       return memoryFormatOf(env, value, what);
     case TypeKind::IntType:
-    case TypeKind::SymIntType: {
-      napi_valuetype kind;
-      check(env, napi_typeof(env, value, &kind));
-      // Some schemas declare dtypes as plain integers.
-      if (kind == napi_string) return IValue(static_cast<int64_t>(scalarTypeOf(env, value, what)));
+    case TypeKind::SymIntType:
       return IValue(integerOf(env, value, what));
-    }
     case TypeKind::DeviceObjType:
       return IValue(c10::Device(stringOf(env, value, what)));
     case TypeKind::GeneratorType:
@@ -191,7 +186,8 @@ napi_value call(napi_env env, napi_callback_info info) {
           else if (missing)
             throw BridgeError("argument '" + parameter.name() + "' is missing");
           else
-            stack.push_back(toIValue(env, value, *parameter.type(), parameter.name().c_str()));
+            // The real type: type() says int for dtypes and memory formats.
+            stack.push_back(toIValue(env, value, *parameter.real_type(), parameter.name().c_str()));
         }
         op->callBoxed(stack);
         if (stack.empty()) return makeUndefined(env);

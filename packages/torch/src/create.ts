@@ -49,12 +49,11 @@ export function tensor(data: TypedArray | readonly number[], options: TensorOpti
   const wanted = options.dtype ?? (Array.isArray(data) ? 'float32' : ownDType(array));
   const stored = wanted && storedDType(array, wanted);
   if (!stored) throw new ShapeError(`A ${array.constructor.name} has no dtype of its own: pass { dtype }.`);
-  const shape = options.shape ?? [array.byteLength / bytesPerElement[stored]];
+  const count = array.byteLength / bytesPerElement[stored];
+  const shape = options.shape ?? [count];
   const expected = shape.reduce((product, size) => product * size, 1);
-  if (expected * bytesPerElement[stored] !== array.byteLength)
-    throw new ShapeError(
-      `Shape [${shape}] holds ${expected} elements of ${stored}, the data has ${array.byteLength / bytesPerElement[stored]}.`,
-    );
+  if (expected !== count || !shape.every((size) => Number.isSafeInteger(size) && size >= 0))
+    throw new ShapeError(`Shape [${shape}] holds ${expected} elements, the data has ${count} of ${wanted}.`);
   let result = new Tensor(native.fromBytes(array, stored, shape, options.share ?? false));
   if (stored !== wanted) {
     using source = result;

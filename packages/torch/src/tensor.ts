@@ -40,7 +40,6 @@ const arrayOf: Record<DType, new (length: number) => TensorData> = {
  */
 export class Tensor extends NativeObject<TensorHandle> implements Disposable {
   #disposed = false;
-  #shape: readonly number[] | undefined;
   #dtype: DType | undefined;
 
   constructor(handle: TensorHandle) {
@@ -51,8 +50,7 @@ export class Tensor extends NativeObject<TensorHandle> implements Disposable {
   /** Sizes, outermost first. */
   get shape(): readonly number[] {
     this.#alive();
-    this.#shape ??= native.shape(this.handle);
-    return this.#shape;
+    return native.shape(this.handle); // not remembered: in-place operators and those with `out` may change it
   }
 
   get dtype(): DType {
