@@ -73,9 +73,12 @@ void checkLists(at::TensorList params, at::TensorList grads, at::TensorList expA
               ", ", expAvgSqs.size());
   for (size_t i = 0; i < params.size(); ++i) {
     const at::Tensor &p = params[i], &g = grads[i];
+    for (const at::Tensor& tensor : {p, g, expAvgs[i], expAvgSqs[i]}) {
+      TORCH_CHECK(tensor.defined() && tensor.is_cpu(), op, ": the gradient or another tensor of parameter ", i,
+                  " is undefined or not on the CPU; leave parameters without gradient out of the lists");
+    }
     TORCH_CHECK(p.scalar_type() == at::kFloat || p.scalar_type() == at::kDouble, op, ": parameter ", i,
                 " must be float32 or float64, got ", p.scalar_type(), "; keep a float32 master copy");
-    TORCH_CHECK(g.defined(), op, ": gradient ", i, " is undefined; leave parameters without gradient out of the lists");
     TORCH_CHECK(g.scalar_type() == p.scalar_type() || g.scalar_type() == at::kBFloat16, op, ": gradient ", i,
                 " must be ", p.scalar_type(), " like its parameter or bfloat16, got ", g.scalar_type());
     TORCH_CHECK(expAvgs[i].scalar_type() == p.scalar_type() && expAvgSqs[i].scalar_type() == p.scalar_type(), op,
@@ -131,7 +134,11 @@ void adamwAutograd(at::TensorList params, at::TensorList grads, at::TensorList e
 
 at::Tensor sumOfSquaresCpu(at::TensorList inputs) {
   std::vector<at::Tensor> tensors;
-  for (const at::Tensor& input : inputs) tensors.push_back(input.contiguous());
+  for (const at::Tensor& input : inputs) {
+    TORCH_CHECK(input.defined() && input.is_cpu(), "openplug::sum_of_squares: tensor ", tensors.size(),
+                " is undefined or not on the CPU");
+    tensors.push_back(input.contiguous());
+  }
   const std::vector<Chunk> chunks = cutInChunks(tensors);
   std::vector<double> sums(chunks.size());
   at::parallel_for(0, static_cast<int64_t>(chunks.size()), 1, [&](int64_t begin, int64_t end) {
@@ -158,7 +165,8 @@ TORCH_LIBRARY_FRAGMENT(openplug, m) {
         "float beta1, float beta2, float eps, float weight_decay, int step, float grad_scale) -> ()");
   m.def("sum_of_squares(Tensor[] tensors) -> Tensor");
 }
-TORCH_LIBRARY_IMPL(openplug, CPU, m) {
+// Not the CPU key: an empty list has no device, and is fine.
+TORCH_LIBRARY_IMPL(openplug, CompositeExplicitAutograd, m) {
   m.impl("adamw_", openplug::adamwCpu);
   m.impl("sum_of_squares", openplug::sumOfSquaresCpu);
 }

@@ -1,0 +1,513 @@
+// The project's own kernels against the same computation made of library operators, in float64 and in the storage
+// dtypes; gradients against central differences; Philox against its published vectors; masks against a second
+// Philox written here. The whole file runs again in child processes limited to AVX2 and to the baseline.
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import { after, describe, it } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import { aten } from './aten.js';
+import { backward, noGrad } from './autograd.js';
+import { arange, full, ones, tensor, zeros } from './create.js';
+import { NativeError } from './errors.js';
+import type { DType } from './native.js';
+import { getNumThreads, setNumThreads } from './runtime.js';
+import { scope } from './scope.js';
+import { callOperator, type OperatorArgument, type Tensor } from './tensor.js';
+
+type FloatType = Extract<DType, 'float64' | 'float32' | 'bfloat16'>;
+const floatTypes: FloatType[] = ['float64', 'float32', 'bfloat16'];
+/** Largest accepted |difference| / (1 + |expected|) by dtype; bfloat16 has 8 bits. */
+const budget: Record<FloatType, number> = { float64: 1e-12, float32: 3e-6, bfloat16: 1.6e-2 };
+
+const call = (name: string, ...operands: OperatorArgument[]) =>
+  callOperator(`openplug::${name}`, ...operands) as Tensor;
+
+/** Roughly normal values that depend on `seed` only. */
+function randomTensor(shape: readonly number[], seed: number, dtype: FloatType = 'float64'): Tensor {
+  let state = (seed * 2654435761 + 12345) >>> 0;
+  const next = () => {
+    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+    return state / 4294967296;
+  };
+  const size = shape.reduce((product, length) => product * length, 1);
+  const values = Float64Array.from({ length: size }, () => 1.7 * (next() + next() + next() + next() - 2));
+  return tensor(values, { shape }).to(dtype);
+}
+
+function assertClose(actual: Tensor, expected: Tensor, tolerance: number, what = ''): void {
+  assert.deepEqual(actual.shape, expected.shape, what);
+  const got = actual.to('float64').toArray();
+  const want = expected.to('float64').toArray();
+  for (let i = 0; i < got.length; i++)
+    assert.ok(
+      Math.abs(got[i]! - want[i]!) <= tolerance * (1 + Math.abs(want[i]!)),
+      `${what} element ${i}: got ${got[i]}, expected ${want[i]} within ${tolerance}`,
+    );
+}
+
+/** Fixed weights of the outputs in a loss: numbers that bfloat16 holds exactly, so that every dtype sees the same. */
+const incomingGradient = (output: Tensor) =>
+  randomTensor(output.shape, 99, 'bfloat16').to(output.dtype as FloatType);
+
+/** Gradients of sum(output · weights) for `inputs` by backward. */
+function gradients(output: (inputs: Tensor[]) => Tensor, inputs: Tensor[]): Tensor[] {
+  const leaves = inputs.map((input) => input.detach().clone());
+  for (const leaf of leaves) leaf.requiresGrad = true;
+  const result = output(leaves);
+  backward(result.mul(incomingGradient(result)).sum());
+  return leaves.map((leaf) => leaf.grad!);
+}
+
+/** Compares `gradients` with central differences in float64. */
+function checkGradients(output: (inputs: Tensor[]) => Tensor, inputs: Tensor[]): void {
+  const loss = (values: Tensor[]) =>
+    noGrad(() =>
+      scope(() => {
+        const result = output(values);
+        return result.mul(incomingGradient(result)).sum().item();
+      }),
+    );
+  const step = 1e-5;
+  gradients(output, inputs).forEach((gradient, which) => {
+    const analytic = gradient.toArray();
+    const base = inputs[which]!.toArray();
+    for (let i = 0; i < base.length; i++) {
+      const [above, below] = [step, -step].map((delta) => {
+        const moved = base.slice();
+        moved[i]! += delta;
+        const values = inputs.slice();
+        values[which] = tensor(moved, { dtype: 'float64', shape: inputs[which]!.shape });
+        return loss(values);
+      });
+      const numeric = (above! - below!) / (2 * step);
+      assert.ok(
+        Math.abs(analytic[i]! - numeric) <= 1e-6 * (1 + Math.abs(numeric)),
+        `input ${which}, element ${i}: backward ${analytic[i]}, central difference ${numeric}`,
+      );
+    }
+  });
+}
+
+/** Philox4x32-10, written from the paper with BigInt. */
+function philox(counter: number[], key: number[]): number[] {
+  let [c0, c1, c2, c3] = counter.map(BigInt) as [bigint, bigint, bigint, bigint];
+  let [k0, k1] = key.map(BigInt) as [bigint, bigint];
+  for (let round = 0; round < 10; round++) {
+    const a = c0 * 0xd2511f53n;
+    const b = c2 * 0xcd9e8d57n;
+    [c0, c1, c2, c3] = [(b >> 32n) ^ c1 ^ k0, b & 0xffffffffn, (a >> 32n) ^ c3 ^ k1, a & 0xffffffffn];
+    k0 = (k0 + 0x9e3779b9n) & 0xffffffffn;
+    k1 = (k1 + 0xbb67ae85n) & 0xffffffffn;
+  }
+  return [c0, c1, c2, c3].map(Number);
+}
+
+/** The factors (0 or 1/(1 − p)) of `rows` rows of `length` elements, each row starting on a counter of its own. */
+function dropoutFactors(rows: number, length: number, p: number, seed: number, offset: number): Tensor {
+  const factors: number[] = [];
+  const key = [seed % 2 ** 32, Math.floor(seed / 2 ** 32)];
+  for (let row = 0; row < rows; row++) {
+    for (let i = 0; i < length; i++) {
+      const counter = offset + row * Math.ceil(length / 4) + Math.floor(i / 4);
+      const word = philox([counter % 2 ** 32, Math.floor(counter / 2 ** 32), 0, 0], key)[i % 4]!;
+      factors.push(word >= p * 2 ** 32 ? 1 / (1 - p) : 0);
+    }
+  }
+  return tensor(factors, { dtype: 'float64', shape: [rows, length] });
+}
+
+const threads = getNumThreads();
+after(() => setNumThreads(threads));
+
+/** Bits of a result with one and with three threads. */
+function assertSameForAnyThreadCount(body: () => Tensor): void {
+  const results = [1, 3].map((count) => {
+    setNumThreads(count);
+    return body().toArray();
+  });
+  setNumThreads(threads);
+  assert.deepEqual(results[0], results[1]);
+}
+
+describe('Philox', () => {
+  it('gives the published known answers of philox4x32-10', () => {
+    const all = 0xffffffff;
+    const counters = [0, 0, 0, 0, all, all, all, all, 0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344];
+    const words = call(
+      'philox4x32_10',
+      tensor(counters, { dtype: 'int64', shape: [3, 4] }),
+      tensor([0, 0, all, all, 0xa4093822, 0x299f31d0], { dtype: 'int64', shape: [3, 2] }),
+    );
+    const expected =
+      '6627e8d5 e169c58d bc57ac4c 9b00dbd8 408f276d 41c83b0e a20bc7c6 6d5451fd d16cfe09 94fdcceb 5001e420 24126ea1';
+    assert.deepEqual(
+      words.toArray().map((word) => Number(word).toString(16).padStart(8, '0')),
+      expected.split(' '),
+    );
+  });
+});
+
+describe('dropout', () => {
+  for (const dtype of floatTypes) {
+    it(`multiplies by the mask of its seed and offset, ${dtype}`, () => {
+      for (const [shape, seed, offset] of [
+        [[7], 1, 0],
+        [[3, 5, 11], 2 ** 40 + 3, 2 ** 32 - 5],
+        [[33, 67], 5, 9],
+      ] as const) {
+        const x = randomTensor([...shape], 1, dtype);
+        const factors = dropoutFactors(1, x.numel, 0.3, seed, offset).reshape(...shape);
+        assertClose(call('dropout', x, 0.3, seed, offset), x.to('float64').mul(factors), budget[dtype]);
+      }
+    });
+  }
+
+  it('takes strided and empty tensors, and p = 0 changes nothing', () => {
+    const x = randomTensor([6, 10], 2).transpose(0, 1);
+    assertClose(call('dropout', x, 0.5, 3, 0), call('dropout', x.contiguous(), 0.5, 3, 0), 0);
+    assert.deepEqual(call('dropout', zeros([0, 4]), 0.5, 3, 0).shape, [0, 4]);
+    assertClose(call('dropout', x, 0, 3, 0), x, 0);
+  });
+
+  it('keeps 1 − p of a million elements within five standard errors', () => {
+    for (const p of [0.1, 0.5, 0.97]) {
+      const kept = call('dropout', ones([1 << 20]), p, 11, 0)
+        .gt(0)
+        .to('float64')
+        .mean()
+        .item();
+      assert.ok(Math.abs(kept - (1 - p)) < 5 * Math.sqrt((p * (1 - p)) / (1 << 20)), `p ${p}: kept ${kept}`);
+    }
+  });
+
+  it('does not depend on the number of threads', () => {
+    assertSameForAnyThreadCount(() => call('dropout', ones([70001]), 0.1, 4, 2));
+  });
+
+  it('has the mask as gradient', () => {
+    checkGradients(([x]) => call('dropout', x!, 0.4, 8, 1), [randomTensor([5, 7], 3)]);
+  });
+
+  it('refuses a probability outside [0, 1) and other dtypes', () => {
+    for (const p of [-0.1, 1, Number.NaN])
+      assert.throws(() => call('dropout', ones([4]), p, 0, 0), NativeError);
+    assert.throws(
+      () => call('dropout', ones([4], 'int64'), 0.1, 0, 0),
+      /expected float32, float64 or bfloat16/,
+    );
+  });
+});
+
+describe('residual_dropout', () => {
+  for (const [residualType, type] of [
+    ['float64', 'float64'],
+    ['float32', 'float32'],
+    ['bfloat16', 'bfloat16'],
+    ['float32', 'bfloat16'],
+  ] as const) {
+    it(`adds the dropped x, residual ${residualType}, x ${type}`, () => {
+      const residual = randomTensor([9, 31], 4, residualType);
+      const x = randomTensor([9, 31], 5, type);
+      const factors = dropoutFactors(1, 279, 0.2, 6, 0).reshape(9, 31);
+      const sum = call('residual_dropout', residual, x, 0.2, 6, 0);
+      assert.equal(sum.dtype, residualType);
+      assertClose(sum, residual.to('float64').add(x.to('float64').mul(factors)), budget[residualType]);
+      const [gradResidual, gradX] = gradients(
+        ([r, v]) => call('residual_dropout', r!, v!, 0.2, 6, 0),
+        [residual, x],
+      );
+      const incoming = incomingGradient(sum);
+      assertClose(gradResidual!, incoming, 0);
+      assert.equal(gradX!.dtype, type);
+      assertClose(gradX!, incoming.to('float64').mul(factors), budget[type]);
+    });
+  }
+
+  it('has right gradients, and refuses unequal shapes', () => {
+    checkGradients(
+      ([r, x]) => call('residual_dropout', r!, x!, 0.4, 8, 1),
+      [randomTensor([4, 6], 3), randomTensor([4, 6], 4)],
+    );
+    checkGradients(
+      ([r, x]) => call('residual_dropout', r!, x!, 0, 8, 1),
+      [randomTensor([2, 3], 3), randomTensor([2, 3], 4)],
+    );
+    assert.throws(
+      () => call('residual_dropout', ones([4, 2]), ones([2, 4]), 0.1, 0, 0),
+      /must have one shape/,
+    );
+  });
+});
+
+interface AttentionCase {
+  queries: number;
+  keys: number;
+  lengths?: number[];
+  causal: boolean;
+  p: number;
+}
+const attentionCases: AttentionCase[] = [
+  { queries: 7, keys: 7, causal: false, p: 0 },
+  { queries: 5, keys: 19, lengths: [19, 1, 6], causal: false, p: 0.2 },
+  { queries: 18, keys: 18, causal: true, p: 0.2 },
+  { queries: 4, keys: 9, lengths: [9, 7, 2], causal: true, p: 0 }, // queries that continue a cached prefix
+  { queries: 6, keys: 4, lengths: [4, 0, 3], causal: true, p: 0.3 }, // rows that see no key
+];
+const [batch, heads, headSize] = [3, 2, 8];
+
+/** softmax(q kᵀ scale, hidden scores replaced by −10000) · factors · v. */
+function plainAttention(
+  q: Tensor,
+  k: Tensor,
+  v: Tensor,
+  c: AttentionCase,
+  scale: number,
+  factors?: Tensor,
+): Tensor {
+  let hidden = zeros([batch, 1, c.queries, c.keys], 'bool');
+  const keys = arange(c.keys);
+  if (c.lengths) {
+    const lengths = tensor(c.lengths, { dtype: 'int64', shape: [batch, 1, 1, 1] });
+    hidden = aten.logical_or(hidden, keys.ge(lengths));
+  }
+  if (c.causal) {
+    const last = arange(c.queries)
+      .add(c.keys - c.queries)
+      .reshape(c.queries, 1);
+    hidden = aten.logical_or(hidden, keys.gt(last));
+  }
+  const probabilities = q.matmul(k.transpose(2, 3)).mul(scale).maskedFill(hidden, -10000).softmax(-1);
+  return (factors ? probabilities.mul(factors) : probabilities).matmul(v);
+}
+
+describe('attention', () => {
+  const fused = ([q, k, v]: Tensor[], c: AttentionCase) =>
+    call(
+      'attention',
+      q!,
+      k!,
+      v!,
+      c.lengths && tensor(c.lengths, { dtype: 'int64' }),
+      0.35,
+      c.causal,
+      c.p,
+      77,
+      3,
+    );
+
+  for (const c of attentionCases) {
+    const name = `T ${c.queries}, S ${c.keys}, lengths ${c.lengths ?? 'all'}${c.causal ? ', causal' : ''}, p ${c.p}`;
+    const factors = c.p
+      ? dropoutFactors(batch * heads * c.queries, c.keys, c.p, 77, 3).reshape(batch, heads, c.queries, c.keys)
+      : undefined;
+    for (const dtype of floatTypes) {
+      it(`agrees with library operators, forward and backward: ${name}, ${dtype}`, () => {
+        // Heads cut from fused projections, as a model does it: strided views.
+        const q = randomTensor([batch, c.queries, heads, headSize], 6, dtype);
+        const kv = randomTensor([batch, c.keys, 2, heads, headSize], 7, dtype);
+        const parts = ([a, b]: Tensor[]) => {
+          const [k, v] = b!
+            .permute(2, 0, 3, 1, 4)
+            .split(1, 0)
+            .map((part) => part.squeeze(0));
+          return [a!.transpose(1, 2), k!, v!];
+        };
+        const [q64, kv64] = [q.to('float64'), kv.to('float64')];
+        const plain = (inputs: Tensor[]) => {
+          const [a, k, v] = parts(inputs);
+          return plainAttention(a!, k!, v!, c, 0.35, factors);
+        };
+        assertClose(fused(parts([q, kv]), c), plain([q64, kv64]), budget[dtype], 'output');
+        const got = gradients((inputs) => fused(parts(inputs), c).to('float64'), [q, kv]);
+        const want = gradients(plain, [q64, kv64]);
+        for (const [i, gradient] of got.entries())
+          assertClose(gradient, want[i]!, 2 * budget[dtype], `gradient ${i}`);
+      });
+    }
+  }
+
+  it('has right gradients by central differences', () => {
+    const c = { queries: 3, keys: 5, lengths: [5, 0, 3], causal: true, p: 0.3 };
+    const inputs = [3, 5, 5].map((length, i) => randomTensor([batch, 1, length, 2], 20 + i));
+    checkGradients((values) => fused(values, c), inputs);
+    checkGradients((values) => fused(values, { ...c, p: 0, causal: false }), inputs);
+  });
+
+  it('does not depend on the number of threads', () => {
+    const inputs = [1, 2, 3].map((seed) => randomTensor([3, 2, 90, 8], seed, 'bfloat16'));
+    const c = { queries: 90, keys: 90, lengths: [90, 40, 7], causal: true, p: 0.1 };
+    assertSameForAnyThreadCount(() => fused(inputs, c));
+  });
+
+  it('stays finite for huge scores and takes int32 lengths', () => {
+    const big = full([1, 1, 4, 8], 1e4);
+    const result = call('attention', big, big, big, tensor([2], { dtype: 'int32' }), 1, false, 0, 0, 0);
+    assertClose(result, big, 1e-6);
+  });
+
+  it('refuses shapes, dtypes and lengths that do not fit', () => {
+    const q = ones([2, 2, 3, 4]);
+    const run = (k: Tensor, v: Tensor, lengths?: Tensor) =>
+      call('attention', q, k, v, lengths, 1, false, 0, 0, 0);
+    assert.throws(
+      () => run(ones([2, 2, 3, 5]), ones([2, 2, 3, 5])),
+      /must agree in batch, heads and head size/,
+    );
+    assert.throws(() => run(q, ones([2, 2, 4, 4])), /k and v must have one shape/);
+    assert.throws(() => run(q, q.to('float64')), /must have one dtype/);
+    assert.throws(
+      () => run(q, q, tensor([1], { dtype: 'int64' })),
+      /key_lengths must be int32 or int64 \[2\]/,
+    );
+    assert.throws(() => run(q, q, ones([2])), /key_lengths must be int32 or int64/);
+  });
+});
+
+describe('gelu_bias', () => {
+  for (const dtype of floatTypes) {
+    it(`agrees with gelu(x + bias), forward and backward, ${dtype}`, () => {
+      const x = randomTensor([130, 37], 8, dtype).mul(3);
+      const bias = randomTensor([37], 9, dtype);
+      const plain = ([a, b]: Tensor[]) => a!.add(b!).gelu();
+      const wide = [x.to('float64'), bias.to('float64')];
+      assertClose(call('gelu_bias', x, bias), plain(wide), budget[dtype]);
+      const got = gradients(([a, b]) => call('gelu_bias', a!, b!).to('float64'), [x, bias]);
+      const want = gradients(plain, wide);
+      for (const [i, gradient] of got.entries())
+        assertClose(gradient, want[i]!, budget[dtype], `gradient ${i}`);
+    });
+  }
+
+  it('is right from -15 to 15 and beyond, and passes NaN on', () => {
+    const x = arange(3001, 'float32').sub(1500).div(100).reshape(3001, 1);
+    assertClose(call('gelu_bias', x, zeros([1])), x.to('float64').gelu(), 2e-7);
+    const edge = tensor([-1e30, -100, 1e30, Number.NaN], { shape: [4, 1] });
+    const [low, far, high, nan] = call('gelu_bias', edge, zeros([1])).toArray();
+    assert.ok(low === 0 && far === 0 && Math.abs(high! / 1e30 - 1) < 1e-6 && Number.isNaN(nan));
+  });
+
+  it('has right gradients by central differences, for any number of threads', () => {
+    checkGradients(
+      ([x, b]) => call('gelu_bias', x!, b!),
+      [randomTensor([3, 4, 5], 10), randomTensor([5], 11)],
+    );
+    const inputs = [randomTensor([300, 64], 12, 'float32'), randomTensor([64], 13, 'float32')];
+    assertSameForAnyThreadCount(() => gradients(([x, b]) => call('gelu_bias', x!, b!), inputs)[1]!);
+  });
+
+  it('refuses a bias that does not fit', () => {
+    assert.throws(
+      () => call('gelu_bias', ones([2, 3]), ones([2])),
+      /expected x \[\.\.\., N\] and bias \[N\]/,
+    );
+  });
+});
+
+describe('adamw_', () => {
+  const [lr, beta1, beta2, eps, decay, gradScale] = [1e-2, 0.9, 0.999, 1e-8, 0.01, 0.5];
+  const shapes = [[3], [150, 131], [17, 2]];
+
+  function tenSteps(dtype: FloatType, gradType: FloatType, fusedKernel: boolean): Tensor[] {
+    const params = shapes.map((shape, i) => randomTensor(shape, 30 + i, dtype));
+    const first = params.map((p) => zeros(p.shape, dtype));
+    const second = params.map((p) => zeros(p.shape, dtype));
+    for (let step = 1; step <= 10; step++) {
+      const grads = shapes.map((shape, i) => randomTensor(shape, 100 * step + i, gradType));
+      if (fusedKernel) {
+        callOperator(
+          'openplug::adamw_',
+          params,
+          grads,
+          first,
+          second,
+          lr,
+          beta1,
+          beta2,
+          eps,
+          decay,
+          step,
+          gradScale,
+        );
+        continue;
+      }
+      params.forEach((p, i) => {
+        const g = grads[i]!.to(dtype).mul(gradScale);
+        p.copy_(p.mul(1 - lr * decay));
+        first[i]!.copy_(first[i]!.mul(beta1).add(g.mul(1 - beta1)));
+        second[i]!.copy_(second[i]!.mul(beta2).add(g.mul(g).mul(1 - beta2)));
+        const denominator = second[i]!.sqrt()
+          .div(Math.sqrt(1 - beta2 ** step))
+          .add(eps);
+        p.copy_(p.sub(first[i]!.div(denominator).mul(lr / (1 - beta1 ** step))));
+      });
+    }
+    return params;
+  }
+
+  for (const [dtype, gradType] of [
+    ['float64', 'float64'],
+    ['float32', 'float32'],
+    ['float32', 'bfloat16'],
+  ] as const) {
+    it(`follows the plain update for ten steps, ${dtype} parameters, ${gradType} gradients`, () => {
+      const want = tenSteps(dtype, gradType, false);
+      for (const [i, p] of tenSteps(dtype, gradType, true).entries())
+        assertClose(p, want[i]!, budget[dtype], `parameter ${i}`);
+    });
+  }
+
+  it('gives the same bits for any number of threads', () => {
+    assertSameForAnyThreadCount(() => tenSteps('float32', 'float32', true)[1]!);
+  });
+
+  it('refuses tensors that do not fit together', () => {
+    const run = (p: Tensor, g: Tensor, step = 1) =>
+      callOperator(
+        'openplug::adamw_',
+        [p],
+        [g],
+        [p.clone()],
+        [p.clone()],
+        lr,
+        beta1,
+        beta2,
+        eps,
+        decay,
+        step,
+        1,
+      );
+    assert.throws(() => run(ones([2, 3]), ones([3, 2])), /must have its shape/);
+    assert.throws(() => run(ones([2], 'bfloat16'), ones([2], 'bfloat16')), /keep a float32 master copy/);
+    assert.throws(() => run(ones([2, 3]).transpose(0, 1), ones([3, 2])), /must be contiguous/);
+    assert.throws(() => run(ones([2]), ones([2]), 0), /step counts from 1/);
+  });
+});
+
+describe('sum_of_squares', () => {
+  it('agrees with library operators and does not depend on the number of threads', () => {
+    const inputs = [
+      randomTensor([70000], 40, 'float32'),
+      randomTensor([5, 3], 41),
+      randomTensor([333], 42, 'bfloat16'),
+    ];
+    const expected = inputs.reduce((sum, x) => sum + x.to('float64').pow(2).sum().item(), 0);
+    const total = call('sum_of_squares', inputs);
+    assert.equal(total.dtype, 'float64');
+    assert.ok(Math.abs(total.item() / expected - 1) < 1e-12);
+    assertSameForAnyThreadCount(() => call('sum_of_squares', inputs));
+    assert.equal(call('sum_of_squares', []).item(), 0);
+  });
+});
+
+describe('instruction sets', { skip: process.env.OPENPLUG_KERNELS_CHILD === '1' }, () => {
+  for (const capability of ['avx2', 'default']) {
+    it(`passes every test above limited to ${capability}`, () => {
+      const { NODE_TEST_CONTEXT: _, ...environment } = process.env;
+      const child = spawnSync(process.execPath, [fileURLToPath(import.meta.url)], {
+        env: { ...environment, ATEN_CPU_CAPABILITY: capability, OPENPLUG_KERNELS_CHILD: '1' },
+        encoding: 'utf8',
+      });
+      assert.equal(child.status, 0, child.stdout.slice(-3000) + child.stderr.slice(-1000));
+    });
+  }
+});
