@@ -1,1 +1,2 @@
 export { type LoadOptions, loadModel, readModelConfig, saveModel } from './model-folder.js';
+export { resolveModelFolder } from './resolve-model.js';

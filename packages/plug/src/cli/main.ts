@@ -4,6 +4,7 @@ import type { Command } from 'commander';
 import { createProgram, usageStatus } from './command.js';
 import { registerCorpus } from './corpus.js';
 import { registerDoctor } from './doctor.js';
+import { registerGenerate } from './generate.js';
 import { flushOutput, printError } from './output.js';
 import { stopProgress } from './progress.js';
 import { registerTokenizer } from './tokenizer.js';
@@ -13,6 +14,7 @@ const registrations: readonly ((program: Command) => void)[] = [
   registerDoctor,
   registerTokenizer,
   registerCorpus,
+  registerGenerate,
 ];
 
 /** The whole program, not yet run. */

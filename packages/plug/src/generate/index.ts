@@ -1,0 +1,11 @@
+export {
+  type GeneratedChunk,
+  type GeneratedText,
+  type GenerateOptions,
+  type Generation,
+  generate,
+  generateStream,
+} from './generate.js';
+export type { Finish } from './sample.js';
+export { type GenerationSettings, generationFields, generationSchema, planGeneration } from './settings.js';
+export type { Prompt, SourceIds } from './sources.js';
