@@ -1,0 +1,203 @@
+// The project's kernels against the same work done by library operators, in pairs: both sides of a pair alternate in
+// one process, so a busy machine slows both alike. Medians of at least five rounds; the last line is JSON.
+import { availableParallelism } from 'node:os';
+import {
+  aten,
+  backward,
+  buildInfo,
+  callOperator,
+  type DType,
+  getNumThreads,
+  noGrad,
+  scope,
+  setNumThreads,
+  type Tensor,
+  zeros,
+} from '@openplug/torch';
+
+interface Pair {
+  name: string;
+  dtype: DType;
+  kernel: () => void;
+  plain: () => void;
+}
+
+interface PairResult {
+  name: string;
+  dtype: DType;
+  kernelMs: number;
+  plainMs: number;
+  /** Plain time over kernel time: above 1 the kernel wins. */
+  ratio: number;
+  /** Slowest minus fastest round over the median, of the kernel. */
+  spread: number;
+}
+
+const rounds = 9;
+
+const normal = (shape: number[], dtype: DType): Tensor => aten.normal_(zeros(shape)).to(dtype);
+
+const leaf = (shape: number[], dtype: DType): Tensor => {
+  const result = normal(shape, dtype);
+  result.requiresGrad = true;
+  return result;
+};
+
+const own = (name: string, ...operands: Parameters<typeof callOperator>[1][]): Tensor =>
+  callOperator(`openplug::${name}`, ...operands) as Tensor;
+
+/** One forward and backward pass; gradients start empty, as after an optimiser step. */
+function forwardBackward(leaves: Tensor[], gradient: Tensor, forward: () => Tensor): () => void {
+  return () => {
+    for (const each of leaves) each.grad = undefined;
+    scope(() => backward(forward(), gradient));
+  };
+}
+
+function dropoutPairs(dtype: DType): Pair[] {
+  const large = normal([4096, 1024], dtype);
+  const [residual, x, gradient] = [
+    leaf([4096, 512], dtype),
+    leaf([4096, 512], dtype),
+    normal([4096, 512], dtype),
+  ];
+  return [
+    {
+      name: 'dropout [4096,1024] forward',
+      dtype,
+      kernel: () => noGrad(() => scope(() => void own('dropout', large, 0.1, 1, 0))),
+      plain: () => noGrad(() => scope(() => void aten.dropout(large, 0.1, true))),
+    },
+    {
+      name: 'residual + dropout [4096,512] forward, backward',
+      dtype,
+      kernel: forwardBackward([residual, x], gradient, () => own('residual_dropout', residual, x, 0.1, 1, 0)),
+      plain: forwardBackward([residual, x], gradient, () => residual.add(aten.dropout(x, 0.1, true))),
+    },
+  ];
+}
+
+function attentionPair(dtype: DType, p: number): Pair {
+  const [batch, length, heads, headSize] = [8, 256, 8, 64];
+  const qkv = leaf([batch, length, 3, heads, headSize], dtype);
+  const gradient = normal([batch, heads, length, headSize], dtype);
+  const parts = () => aten['unbind.int'](qkv.permute(2, 0, 3, 1, 4), 0) as [Tensor, Tensor, Tensor];
+  return {
+    name: `attention B 8, H 8, T 256, D 64, p ${p} forward, backward`,
+    dtype,
+    kernel: forwardBackward([qkv], gradient, () =>
+      own('attention', ...parts(), undefined, 0.125, false, p, 1, 0),
+    ),
+    plain: forwardBackward([qkv], gradient, () => {
+      const [q, k, v] = parts();
+      const probabilities = q.matmul(k.transpose(2, 3)).mul(0.125).softmax(-1);
+      return (p > 0 ? aten.dropout(probabilities, p, true) : probabilities).matmul(v);
+    }),
+  };
+}
+
+function geluPair(dtype: DType): Pair {
+  const [x, bias, gradient] = [leaf([4096, 2048], dtype), leaf([2048], dtype), normal([4096, 2048], dtype)];
+  return {
+    name: 'gelu(x + bias) [4096,2048] forward, backward',
+    dtype,
+    kernel: forwardBackward([x, bias], gradient, () => own('gelu_bias', x, bias)),
+    plain: forwardBackward([x, bias], gradient, () => x.add(bias).gelu()),
+  };
+}
+
+function optimizerPairs(): Pair[] {
+  const shapes = Array.from({ length: 40 }, (_, i) => (i % 2 ? [512] : [512, 600]));
+  const parameters = shapes.map((shape) => normal(shape, 'float32'));
+  const gradients = shapes.map((shape) => normal(shape, 'float32'));
+  const first = shapes.map((shape) => zeros(shape));
+  const second = shapes.map((shape) => zeros(shape));
+  return [
+    {
+      name: 'AdamW step, 6.2M parameters',
+      dtype: 'float32',
+      kernel: () =>
+        void callOperator(
+          'openplug::adamw_',
+          parameters,
+          gradients,
+          first,
+          second,
+          1e-3,
+          0.9,
+          0.999,
+          1e-8,
+          0.01,
+          3,
+          1,
+        ),
+      plain: () =>
+        scope(() => {
+          for (const [i, parameter] of parameters.entries()) {
+            aten['mul_.Scalar'](parameter, 1 - 1e-5);
+            aten['add_.Tensor'](aten['mul_.Scalar'](first[i]!, 0.9), gradients[i]!, 0.1);
+            aten.addcmul_(aten['mul_.Scalar'](second[i]!, 0.999), gradients[i]!, gradients[i]!, 0.001);
+            aten.addcdiv_(parameter, first[i]!, second[i]!.sqrt().div(0.0547).add(1e-8), -3.69e-3);
+          }
+        }),
+    },
+    {
+      name: 'sum of squares, 6.2M elements',
+      dtype: 'float32',
+      kernel: () => scope(() => void own('sum_of_squares', gradients).item()),
+      plain: () =>
+        scope(
+          () => void gradients.reduce((sum, g) => sum + aten.dot(g.reshape(-1), g.reshape(-1)).item(), 0),
+        ),
+    },
+  ];
+}
+
+function measure(pair: Pair): PairResult {
+  const times: [number[], number[]] = [[], []];
+  for (let round = -1; round < rounds; round++) {
+    for (const [side, run] of [pair.kernel, pair.plain].entries()) {
+      const start = performance.now();
+      run();
+      if (round >= 0) times[side]!.push(performance.now() - start);
+    }
+  }
+  const [kernel, plain] = times.map((side) => side.sort((a, b) => a - b)) as [number[], number[]];
+  const middle = Math.floor(rounds / 2);
+  const [kernelMs, plainMs] = [kernel[middle]!, plain[middle]!];
+  const spread = (kernel[rounds - 1]! - kernel[0]!) / kernelMs;
+  return { name: pair.name, dtype: pair.dtype, kernelMs, plainMs, ratio: plainMs / kernelMs, spread };
+}
+
+/**
+ * Measures every kernel against library operators. Prints a table unless `json`, and always one JSON line at the end.
+ * Uses every core.
+ */
+export async function benchKernels(json: boolean): Promise<void> {
+  setNumThreads(availableParallelism());
+  const makers = (['bfloat16', 'float32'] as const).flatMap((dtype) => [
+    () => dropoutPairs(dtype),
+    () => [attentionPair(dtype, 0.1)],
+    () => [attentionPair(dtype, 0)],
+    () => [geluPair(dtype)],
+  ]);
+  const results: PairResult[] = [];
+  for (const make of [...makers, optimizerPairs]) {
+    for (const pair of make()) {
+      const result = measure(pair);
+      results.push(result);
+      if (json) continue;
+      const times = `${result.kernelMs.toFixed(2).padStart(8)} ms  plain ${result.plainMs.toFixed(2).padStart(8)} ms`;
+      console.log(`${`${pair.name}, ${pair.dtype}`.padEnd(66)} ${times}  ×${result.ratio.toFixed(2)}`);
+    }
+    await new Promise(setImmediate); // lets finalizers release the tensors of the last pair
+  }
+  console.log(
+    JSON.stringify({
+      bench: 'kernels',
+      threads: getNumThreads(),
+      torchVersion: buildInfo().torchVersion,
+      results,
+    }),
+  );
+}
