@@ -8,3 +8,4 @@ export {
   type TrainingResult,
   train,
 } from './trainer.js';
+export type { Trainable } from './training-state.js';

@@ -1,9 +1,9 @@
 // Finds where numbers went wrong, for the error text.
 import { aten, noGrad, scope } from '@openplug/torch';
-import type { PlugModel } from '../model/index.js';
+import type { Trainable } from './training-state.js';
 
 /** Name of the first parameter whose value (or gradient) has a NaN or infinity; undefined when there is none. */
-export function firstNonFinite(model: PlugModel, where: 'value' | 'gradient'): string | undefined {
+export function firstNonFinite(model: Trainable, where: 'value' | 'gradient'): string | undefined {
   for (const [name, parameter] of model.parameters) {
     const finite = noGrad(() =>
       scope(() => {

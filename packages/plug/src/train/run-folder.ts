@@ -1,6 +1,14 @@
 // A run is a folder: settings.json, metrics.jsonl, checkpoints/step-N/, and at the end model/. Any of it can be
 // read while the run goes on, and a run can be continued from it after a crash at any moment.
-import { appendFileSync, existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync } from 'node:fs';
+import {
+  appendFileSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import writeFileAtomic from 'write-file-atomic';
 import { ConfigError } from '../errors.js';
@@ -90,6 +98,7 @@ export class RunFolder {
     const final = this.checkpointPath(step);
     rmSync(final, { recursive: true, force: true });
     renameSync(temporary, final);
-    for (const old of this.checkpointSteps().slice(keepLast)) rmSync(this.checkpointPath(old), { recursive: true, force: true });
+    for (const old of this.checkpointSteps().slice(keepLast))
+      rmSync(this.checkpointPath(old), { recursive: true, force: true });
   }
 }

@@ -5,7 +5,12 @@
  * @param step counts from 1
  * @param warmupFraction share of the steps that rise from 0 to the peak
  */
-export function learningRateAt(step: number, totalSteps: number, peak: number, warmupFraction: number): number {
+export function learningRateAt(
+  step: number,
+  totalSteps: number,
+  peak: number,
+  warmupFraction: number,
+): number {
   const warmupSteps = Math.ceil(warmupFraction * totalSteps);
   if (step <= warmupSteps) return (peak * step) / warmupSteps;
   return (peak * (totalSteps - step + 1)) / (totalSteps - warmupSteps + 1);

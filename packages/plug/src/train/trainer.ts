@@ -3,11 +3,16 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { AdamW, backward, type DType, scope, type Tensor } from '@openplug/torch';
 import { CheckpointError, TrainingError } from '../errors.js';
-import { decaysWeight, type ForwardOptions, type PlugModel } from '../model/index.js';
+import { decaysWeight, type ForwardOptions } from '../model/index.js';
 import { firstNonFinite } from './non-finite.js';
 import type { MetricsLine, RunFolder } from './run-folder.js';
 import { learningRateAt } from './schedule.js';
-import { restoreTrainingState, type SavedState, saveTrainingState } from './training-state.js';
+import {
+  restoreTrainingState,
+  type SavedState,
+  saveTrainingState,
+  type Trainable,
+} from './training-state.js';
 
 /** One micro-batch's losses. */
 export interface StepLosses {
@@ -28,6 +33,8 @@ export interface TrainingObjective {
   seek(position: SavedState['position']): void;
   /** Scores on held-out data by name; must not disturb training. */
   evaluate(options: ForwardOptions): Record<string, number>;
+  /** Asked before each step: true ends training, as finished (early stopping). Default: never. */
+  isDone?(): boolean;
 }
 
 /** Settings of the loop, with the published defaults where there are any. */
@@ -72,11 +79,11 @@ export interface TrainingResult {
 }
 
 /**
- * Trains until `totalSteps`, from the newest whole checkpoint in `folder` if there is one.
+ * Trains until `totalSteps` or until the objective is done, from the newest whole checkpoint in `folder` if there is one.
  * @throws TrainingError when a loss or gradient is not finite; the last good checkpoint stays
  */
 export async function train(
-  model: PlugModel,
+  model: Trainable,
   objective: TrainingObjective,
   settings: TrainerSettings,
   folder: RunFolder,
@@ -85,6 +92,7 @@ export async function train(
 ): Promise<TrainingResult> {
   const { weightDecay, beta2, totalSteps } = settings;
   const optimizer = new AdamW(model.parameters, { beta2, weightDecay, decays: decaysWeight });
+  const finished = (): boolean => optimizer.step >= totalSteps || (objective.isDone?.() ?? false);
   const save = (): void =>
     folder.writeCheckpoint(optimizer.step, settings.keepLast, (path) =>
       saveTrainingState(path, model, optimizer, objective.position()),
@@ -92,14 +100,18 @@ export async function train(
   try {
     resume(model, optimizer, objective, folder, listener);
     let lastSaved = optimizer.step;
-    while (optimizer.step < totalSteps) {
+    while (!finished()) {
       if (signal?.aborted) break;
       trainStep(model, objective, optimizer, settings, folder, listener);
       const { step } = optimizer;
       const last = step === totalSteps;
       const due = settings.evaluateEvery > 0 && step % settings.evaluateEvery === 0;
       if (due || last || settings.evaluateAt?.includes(step)) {
-        const line: MetricsLine = { kind: 'evaluate', step, ...objective.evaluate({ computeDType: settings.computeDType }) };
+        const line: MetricsLine = {
+          kind: 'evaluate',
+          step,
+          ...objective.evaluate({ computeDType: settings.computeDType }),
+        };
         folder.record(line);
         listener.onEvaluate?.(line);
       }
@@ -110,13 +122,19 @@ export async function train(
       await nextTurn(); // lets Ctrl-C and timers be heard
     }
     if (optimizer.step > lastSaved) save();
-    return { finished: optimizer.step >= totalSteps, step: optimizer.step };
+    return { finished: finished(), step: optimizer.step };
   } finally {
     for (const tensor of optimizer.state().values()) tensor.dispose();
   }
 }
 
-function resume(model: PlugModel, optimizer: AdamW, objective: TrainingObjective, folder: RunFolder, listener: TrainingListener): void {
+function resume(
+  model: Trainable,
+  optimizer: AdamW,
+  objective: TrainingObjective,
+  folder: RunFolder,
+  listener: TrainingListener,
+): void {
   for (const step of folder.checkpointSteps()) {
     const path = folder.checkpointPath(step);
     try {
@@ -134,7 +152,7 @@ function resume(model: PlugModel, optimizer: AdamW, objective: TrainingObjective
 }
 
 function trainStep(
-  model: PlugModel,
+  model: Trainable,
   objective: TrainingObjective,
   optimizer: AdamW,
   settings: TrainerSettings,
@@ -158,18 +176,33 @@ function trainStep(
       if (!Number.isFinite(value)) throw nonFinite(`loss is ${value}`, step, model, folder, 'value');
       backward(accumulationSteps === 1 ? losses.loss : losses.loss.div(accumulationSteps));
       sums.loss = (sums.loss ?? 0) + value / accumulationSteps;
-      for (const [name, part] of Object.entries(losses.parts)) sums[name] = (sums[name] ?? 0) + part.item() / accumulationSteps;
+      for (const [name, part] of Object.entries(losses.parts))
+        sums[name] = (sums[name] ?? 0) + part.item() / accumulationSteps;
       numTokens += losses.numTokens;
     });
   }
   const gradientNorm = optimizer.gradientNorm();
-  if (!Number.isFinite(gradientNorm)) throw nonFinite(`gradient norm is ${gradientNorm}`, step, model, folder, 'gradient');
-  const learningRate = learningRateAt(step, settings.totalSteps, settings.learningRate, settings.warmupFraction);
+  if (!Number.isFinite(gradientNorm))
+    throw nonFinite(`gradient norm is ${gradientNorm}`, step, model, folder, 'gradient');
+  const learningRate = learningRateAt(
+    step,
+    settings.totalSteps,
+    settings.learningRate,
+    settings.warmupFraction,
+  );
   // The published optimiser adds 1e-6 to the norm, as torch.nn.utils.clip_grad_norm_ does.
   optimizer.update(learningRate, Math.min(1, settings.clipGradNorm / (gradientNorm + 1e-6)));
   optimizer.clearGradients();
   const tokensPerSecond = numTokens / ((performance.now() - started) / 1000);
-  const line: MetricsLine = { kind: 'train', step, ...sums, learningRate, gradientNorm, numTokens, tokensPerSecond };
+  const line: MetricsLine = {
+    kind: 'train',
+    step,
+    ...sums,
+    learningRate,
+    gradientNorm,
+    numTokens,
+    tokensPerSecond,
+  };
   folder.record(line);
   listener.onStep?.(line);
 }
@@ -179,7 +212,13 @@ function dropoutSeed(seed: number, step: number, micro: number): number {
   return ((seed & 0xfff) * 2 ** 28 + step) * 2 ** 10 + micro;
 }
 
-function nonFinite(what: string, step: number, model: PlugModel, folder: RunFolder, where: 'value' | 'gradient'): TrainingError {
+function nonFinite(
+  what: string,
+  step: number,
+  model: Trainable,
+  folder: RunFolder,
+  where: 'value' | 'gradient',
+): TrainingError {
   const layer = firstNonFinite(model, where);
   const good = folder.checkpointSteps()[0];
   return new TrainingError(

@@ -1,22 +1,42 @@
 // Everything that a continued run needs to be the same run, bit for bit: weights, optimiser moments, step, and
 // position in the data. Random numbers need no state: they are keyed by seed, step and position.
-import { readFileSync, writeFileSync } from 'node:fs';
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { type AdamW, noGrad, openSafetensors, writeSafetensors } from '@openplug/torch';
+import {
+  type AdamW,
+  noGrad,
+  openSafetensors,
+  type SafetensorsFile,
+  type Tensor,
+  writeSafetensors,
+} from '@openplug/torch';
 import { z } from 'zod';
-import { saveModel } from '../checkpoint/index.js';
 import { CheckpointError } from '../errors.js';
-import type { PlugModel } from '../model/index.js';
+
+const optimizerFile = 'optimizer.safetensors';
 
 const stateSchema = z.strictObject({ step: z.int().nonnegative(), position: z.json() });
 
 /** What is saved beside the tensors. */
 export type SavedState = z.infer<typeof stateSchema>;
 
+/** What is trained: a model, or a model with a head of its own. */
+export interface Trainable {
+  /** All that the optimiser changes, by name. */
+  readonly parameters: ReadonlyMap<string, Tensor>;
+  /** Writes every parameter into the folder under its name, in one or several `.safetensors` files. */
+  save(folder: string): void;
+}
+
 /** Fills `folder` with the whole state. */
-export function saveTrainingState(folder: string, model: PlugModel, optimizer: AdamW, position: SavedState['position']): void {
-  saveModel(folder, model);
-  writeSafetensors(join(folder, 'optimizer.safetensors'), optimizer.state());
+export function saveTrainingState(
+  folder: string,
+  model: Trainable,
+  optimizer: AdamW,
+  position: SavedState['position'],
+): void {
+  model.save(folder);
+  writeSafetensors(join(folder, optimizerFile), optimizer.state());
   writeFileSync(join(folder, 'state.json'), `${JSON.stringify({ step: optimizer.step, position })}\n`);
 }
 
@@ -24,7 +44,7 @@ export function saveTrainingState(folder: string, model: PlugModel, optimizer: A
  * Puts a saved state into `model` and `optimizer`. Everything is read before anything is changed.
  * @throws CheckpointError when a file is damaged or belongs to another model
  */
-export function restoreTrainingState(folder: string, model: PlugModel, optimizer: AdamW): SavedState {
+export function restoreTrainingState(folder: string, model: Trainable, optimizer: AdamW): SavedState {
   const statePath = join(folder, 'state.json');
   let state: SavedState;
   try {
@@ -32,16 +52,30 @@ export function restoreTrainingState(folder: string, model: PlugModel, optimizer
   } catch (error) {
     throw new CheckpointError(`${statePath} is missing or damaged: ${(error as Error).message}`);
   }
-  const modelPath = join(folder, 'model.safetensors');
-  using weights = openSafetensors(modelPath);
-  using moments = openSafetensors(join(folder, 'optimizer.safetensors'));
-  for (const [name, parameter] of model.parameters)
-    if (`${weights.info(name).shape}` !== `${parameter.shape}`)
-      throw new CheckpointError(`${modelPath}: "${name}" has shape [${weights.info(name).shape}], the model [${parameter.shape}].`);
-  for (const [name, parameter] of model.parameters) {
-    using stored = weights.tensor(name);
-    noGrad(() => parameter.copy_(stored));
+  const files: SafetensorsFile[] = [];
+  try {
+    for (const name of readdirSync(folder))
+      if (name.endsWith('.safetensors') && name !== optimizerFile)
+        files.push(openSafetensors(join(folder, name)));
+    using moments = openSafetensors(join(folder, optimizerFile));
+    const found = new Map<string, SafetensorsFile>();
+    for (const [name, parameter] of model.parameters) {
+      const file = files.find((candidate) => candidate.has(name));
+      if (!file) throw new CheckpointError(`${folder}: no file holds the parameter "${name}".`);
+      const { shape } = file.info(name);
+      if (`${shape}` !== `${parameter.shape}`)
+        throw new CheckpointError(
+          `${file.path}: "${name}" has shape [${shape}], the model [${parameter.shape}].`,
+        );
+      found.set(name, file);
+    }
+    for (const [name, parameter] of model.parameters) {
+      using stored = found.get(name)!.tensor(name);
+      noGrad(() => parameter.copy_(stored));
+    }
+    optimizer.restore(state.step, (name) => (moments.has(name) ? moments.tensor(name) : undefined));
+  } finally {
+    for (const file of files) file.close();
   }
-  optimizer.restore(state.step, (name) => (moments.has(name) ? moments.tensor(name) : undefined));
   return state;
 }
