@@ -58,7 +58,9 @@ export function sourceOf(
     );
   const unknown = kept.reduce((count, id) => count + (id === unk ? 1 : 0), 0);
   if (unknown > 0)
-    notes.push(`Tokens of the prompt that are not in the vocabulary: ${unknown}; the model sees [UNK] there.`);
+    notes.push(
+      `Tokens of the prompt that are not in the vocabulary: ${unknown}; the model sees [UNK] there.`,
+    );
   const ids = [cls, ...kept, sep];
   return { ids, tokenTypeIds: ids.map(() => 0), notes };
 }
