@@ -1,13 +1,22 @@
 // A model on disk: a folder with `config.json`, `model.safetensors` and, beside them, the tokenizer's files.
 import { mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { aten, type DType, openSafetensors, scope, type Tensor, writeSafetensors } from '@openplug/torch';
+import {
+  aten,
+  type DType,
+  keep,
+  openSafetensors,
+  scope,
+  type Tensor,
+  writeSafetensors,
+} from '@openplug/torch';
 import writeFileAtomic from 'write-file-atomic'; // chosen: temporary file, fsync and rename in one call
 import { CheckpointError, ConfigError } from '../errors.js';
 import {
   type PlugConfig,
   PlugModel,
   parsePlugConfig,
+  plugConfig,
   plugConfigToJson,
   storedParameters,
 } from '../model/index.js';
@@ -45,22 +54,28 @@ export function readModelConfig(folder: string): PlugConfig {
 /**
  * Loads a model folder. Strict: every parameter must be there in its shape, and nothing else.
  * @throws CheckpointError naming the tensor that is missing, misshapen or unknown
+ * @throws ConfigError when `config.json` or `changes` make no configuration
  */
 export function loadModel(folder: string, options: LoadOptions = {}): PlugModel {
-  const config = { ...readModelConfig(folder), ...options.changes };
+  const stored = readModelConfig(folder);
+  const config = plugConfig({ ...stored, ...options.changes }, `changes to ${folder}`);
   const path = join(folder, 'model.safetensors');
   const file = openSafetensors(path);
   try {
-    const source = storedParameters(file, path, options.dtype);
-    const model = new PlugModel(config, source);
-    checkTied(file, path);
-    const extra = file.names().filter((name) => !source.used.has(name) && name !== tiedName);
-    if (extra.length > 0)
-      throw new CheckpointError(
-        `${path}: ${extra.length} tensors belong to no part of the configured model, the first is "${extra[0]}". ` +
-          'Do num_hidden_layers, dec_hidden_layers and pre_ln in config.json describe this file?',
-      );
-    return model;
+    // The scope frees what was already read when the file turns out not to fit.
+    return scope(() => {
+      const source = storedParameters(file, path, options.dtype);
+      const model = new PlugModel(config, source);
+      checkTied(file, path);
+      const extra = file.names().filter((name) => !source.used.has(name) && name !== tiedName);
+      if (extra.length > 0)
+        throw new CheckpointError(
+          `${path}: ${extra.length} tensors belong to no part of the configured model, the first is "${extra[0]}". ` +
+            'Do num_hidden_layers, dec_hidden_layers and pre_ln in config.json describe this file?',
+        );
+      for (const parameter of model.parameters.values()) keep(parameter);
+      return model;
+    });
   } finally {
     file.close();
   }
