@@ -2,6 +2,7 @@
 #include "addon.h"
 #include "napi_values.h"
 
+#include <c10/util/Logging.h>
 #include <dlfcn.h>
 
 namespace openplug {
@@ -32,6 +33,8 @@ void addFunction(napi_env env, napi_value exports, const char* name, napi_callba
 NAPI_MODULE_INIT() {
   using namespace openplug;
   stayLoaded();
+  // libtorch puts C++ stacks into its errors, which takes 10 ms for each; ours name the operator instead.
+  c10::SetStackTraceFetcher([] { return std::string(); });
   auto environment = std::make_shared<Environment>();
   environment->env = env;
   environment->thread = std::this_thread::get_id();

@@ -89,7 +89,7 @@ describe('creating tensors', () => {
     assert.throws(() => tensor(new Uint16Array(2), { dtype: 'float32' }), ShapeError);
     assert.throws(() => tensor(new Uint32Array(2) as unknown as TypedArray), /Uint32Array has no dtype/);
     assert.throws(() => tensor(new Uint8Array(3), { dtype: 'int16' }), ShapeError);
-    assert.throws(() => tensor(new Float32Array(4), { shape: [-2, -2] }), /negative/);
+    assert.throws(() => tensor(new Float32Array(4), { shape: [-2, -2] }), ShapeError);
     assert.throws(() => tensor([1], { dtype: 'float8' as DType }), /float8/);
   });
 
