@@ -35,7 +35,8 @@ struct JavaScriptNode : public Node {
     if (released)
       throw BridgeError("this graph was freed by an earlier backward pass: pass retainGraph = true to the earlier one");
     if (!owner->alive || std::this_thread::get_id() != owner->thread)
-      throw BridgeError("a backward function written in JavaScript can only run on the thread that made it");
+      throw BridgeError("a backward function written in JavaScript can only run on the thread that made it; "
+                        "libtorch changes thread when backward passes inside one another are more than 60 deep");
     napi_env env = owner->env;
     napi_handle_scope scope;
     check(env, napi_open_handle_scope(env, &scope));

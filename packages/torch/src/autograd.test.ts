@@ -14,6 +14,7 @@ import {
   scope,
   type Tensor,
   tensor,
+  zeros,
 } from './index.js';
 
 const leaf = (values: number[], shape = [values.length]): Tensor =>
@@ -190,6 +191,25 @@ describe('customFunction', () => {
     assert.throws(() => backward(loss), /retainGraph|second time/);
   });
 
+  it('frees a graph that is never run, also when it saved its own output', () => {
+    const saveOutput: CustomFunction<Tensor> = {
+      forward(x) {
+        const output = x!.exp();
+        return { outputs: [output], saved: output };
+      },
+      backward: (output, [gradient]) => [gradient!.mul(output)],
+    };
+    checkGradients((x) => customFunction(saveOutput, [x])[0]!, [leaf([0.3, -1.2])]);
+    const x = zeros([1], 'float64').expand(2_000_000); // 16 MB in float64 for each output
+    x.requiresGrad = true;
+    const run = () => scope(() => customFunction(saveOutput, [x])[0]!.narrow(0, 0, 1).item());
+    run();
+    const before = process.memoryUsage().rss;
+    for (let i = 0; i < 30; i++) run();
+    const grown = process.memoryUsage().rss - before;
+    assert.ok(grown < 200e6, `${grown} bytes more after 30 rounds of 16 MB`);
+  });
+
   it('is not recorded where no gradient is wanted', () => {
     const x = leaf([1]);
     assert.equal(noGrad(() => customFunction(swish, [x]))[0]!.requiresGrad, false);
@@ -343,6 +363,21 @@ describe('checkpoint', () => {
     assert.deepEqual(x.grad!.toArray(), [1, 1, 1, 1]);
     const z = checkpoint((input) => input.mul(2).narrow(0, 1, 2), [x]);
     assert.deepEqual(z.toArray(), [-2.4, 1.4]);
+  });
+
+  it('nests 50 deep, and says so when it is too deep', () => {
+    const x = leaf([1]);
+    const nest = (input: Tensor, depth: number): Tensor =>
+      depth === 0 ? input.mul(2) : checkpoint((inner) => nest(inner, depth - 1), [input]);
+    backward(nest(x, 50).sum());
+    assert.equal(x.grad!.item(), 2);
+    assert.throws(() => backward(nest(x, 70).sum()), {
+      name: 'NativeError',
+      message: /only run on the thread that made it.*60 deep/,
+    });
+    x.grad = undefined;
+    backward(nest(x, 3).sum());
+    assert.equal(x.grad!.item(), 2);
   });
 
   it('passes on errors of the recomputation', () => {
