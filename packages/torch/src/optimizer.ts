@@ -111,18 +111,26 @@ export class AdamW {
   }
 
   /**
-   * Takes over what `state()` gave.
-   * @throws CheckpointError naming the first tensor that is missing.
+   * Takes over what `state()` gave: all of it, or nothing when something does not fit.
+   * @throws CheckpointError naming the first tensor that is missing or misshapen.
    */
   restore(step: number, read: (name: string) => Tensor | undefined): void {
-    for (const [name, tensor] of this.state()) {
-      const saved = read(name);
-      if (!saved)
-        throw new CheckpointError(
-          `The optimiser state has no tensor "${name}": it belongs to another model.`,
-        );
-      tensor.copy_(saved);
-    }
+    scope(() => {
+      const pairs = [...this.state()].map(([name, moment]) => {
+        const saved = read(name);
+        if (!saved)
+          throw new CheckpointError(
+            `The optimiser state has no tensor "${name}": it belongs to another model.`,
+          );
+        if (`${saved.shape}` !== `${moment.shape}` || saved.shape.length !== moment.shape.length)
+          throw new CheckpointError(
+            `The optimiser state's tensor "${name}" has shape [${saved.shape}], expected [${moment.shape}]: ` +
+              'it belongs to another model.',
+          );
+        return { moment, saved };
+      });
+      for (const { moment, saved } of pairs) moment.copy_(saved);
+    });
     this.step = step;
   }
 
