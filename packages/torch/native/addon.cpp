@@ -3,7 +3,11 @@
 #include "napi_values.h"
 
 #include <c10/util/Logging.h>
+#include <climits>
 #include <dlfcn.h>
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
 
 namespace openplug {
 namespace {
@@ -20,6 +24,16 @@ void stayLoaded() {
   if (dladdr(reinterpret_cast<void*>(&stayLoaded), &info)) dlopen(info.dli_fname, RTLD_NOW | RTLD_NODELETE);
 }
 
+// glibc gives every large block back to the kernel on free, so each new activation tensor costs page faults, more
+// than many an elementwise operation itself. Training frees and takes the same sizes again: keep the pages.
+void keepFreedPages() {
+#ifdef __GLIBC__
+  mallopt(M_MMAP_THRESHOLD, 1 << 30);
+  mallopt(M_TRIM_THRESHOLD, INT_MAX);
+  mallopt(M_TOP_PAD, 64 << 20);
+#endif
+}
+
 } // namespace
 
 void addFunction(napi_env env, napi_value exports, const char* name, napi_callback callback) {
@@ -33,6 +47,7 @@ void addFunction(napi_env env, napi_value exports, const char* name, napi_callba
 NAPI_MODULE_INIT() {
   using namespace openplug;
   stayLoaded();
+  keepFreedPages();
   // libtorch puts C++ stacks into its errors, which takes 10 ms for each; ours name the operator instead.
   c10::SetStackTraceFetcher([] { return std::string(); });
   auto environment = std::make_shared<Environment>();

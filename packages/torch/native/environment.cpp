@@ -4,7 +4,8 @@
 namespace openplug {
 namespace {
 
-constexpr int64_t kReportStepBytes = 4 << 20;
+// V8 starts a garbage collection for each 64 MB that it hears of; a training step takes and frees more than that.
+constexpr int64_t kReportStepBytes = 256 << 20;
 
 void finalizeTensor(napi_env, void* data, void*) {
   auto* box = static_cast<TensorBox*>(data);

@@ -22,6 +22,7 @@ export {
   buildInfo,
   cpuCapability,
   getNumThreads,
+  hasFastBFloat16,
   liveTensorBytes,
   liveTensorCount,
   setNumThreads,

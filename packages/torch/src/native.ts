@@ -98,6 +98,9 @@ function load(): NativeModule {
     process.env.OPENPLUG_TORCH_ADDON ?? join(packageFolder, 'build', 'Release', 'openplug_torch.node');
   if (!existsSync(path))
     throw new NativeError(`The native addon is not built: ${path} does not exist. Run \`npm run setup\`.`);
+  // OpenMP's threads spin for milliseconds after each parallel loop, which starves whoever else wants the core:
+  // steps took twice as long beside one busy process. Waiting threads sleep unless the user says otherwise.
+  if (!process.env.GOMP_SPINCOUNT) process.env.OMP_WAIT_POLICY ??= 'passive';
   try {
     const addon = createRequire(import.meta.url)(path) as NativeModule;
     addon.setErrorClasses(NativeError, DisposedError);
@@ -111,4 +114,15 @@ function load(): NativeModule {
   }
 }
 
-export const native: NativeModule = load();
+/** The addon, loaded at its first use: help, error texts and `plug doctor` must work without it. */
+export const native: NativeModule = Object.create(
+  new Proxy(
+    {},
+    {
+      get(_, name: keyof NativeModule) {
+        Object.assign(native, load());
+        return native[name];
+      },
+    },
+  ),
+) as NativeModule;

@@ -13,6 +13,11 @@ export function linear(x: Tensor, weight: Tensor, bias?: Tensor): Tensor {
   return aten.linear(x, weight.to(x.dtype), bias?.to(x.dtype));
 }
 
+/** gelu(x + bias), exact erf form, in one pass; `bias` [E] is cast to the dtype of `x`. */
+export function biasGelu(x: Tensor, bias: Tensor): Tensor {
+  return callOperator('openplug::gelu_bias', x, bias.to(x.dtype)) as Tensor;
+}
+
 /**
  * Layer normalisation over the last dimension (Ba et al. 2016, arXiv 1607.06450), biased variance, eps inside the
  * root. Computed in the dtype of `weight` (fp32 under mixed precision), which is also the result's.

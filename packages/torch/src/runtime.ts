@@ -1,4 +1,5 @@
 // Process-wide facts and settings of libtorch.
+import { readFileSync } from 'node:fs';
 import { type BuildInfo, native } from './native.js';
 
 /** Number of threads that one operation uses. libtorch's own default depends on how it was built. */
@@ -29,4 +30,13 @@ export function buildInfo(): BuildInfo {
 /** The vector instructions that libtorch's own kernels use here: "AVX512", "AVX2", "NO AVX", … */
 export function cpuCapability(): string {
   return /CPU capability usage: (.+)/.exec(native.buildInfo().configuration)?.[1] ?? 'unknown';
+}
+
+/** Whether this CPU multiplies bfloat16 numbers in hardware; without that, bfloat16 is slower than float32. */
+export function hasFastBFloat16(): boolean {
+  try {
+    return /\b(avx512_bf16|amx_bf16|bf16)\b/.test(readFileSync('/proc/cpuinfo', 'utf8'));
+  } catch {
+    return false; // not Linux: nothing is known, and float32 is always right
+  }
 }

@@ -141,7 +141,7 @@ class SplitWriter {
     const starts: number[] = [];
     let characters = 0;
     for (const sentence of document.sentences) {
-      const ids = tokenizer.encode(sentence);
+      const ids = tokenizer.encode(sentence, { splitSpecialTokens: true });
       if (ids.length === 0) continue;
       starts.push(length);
       encoded.push(ids);

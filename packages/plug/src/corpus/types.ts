@@ -37,8 +37,8 @@ export interface TokenCorpus {
 export interface CorpusTokenizer {
   /** Ids lie in [0, vocabSize). */
   readonly vocabSize: number;
-  /** Token ids of a text, without special tokens. */
-  encode(text: string): ArrayLike<number>;
+  /** Token ids of a text, without special tokens; a "[SEP]" spelled out in the text stays text. */
+  encode(text: string, options?: { splitSpecialTokens: true }): ArrayLike<number>;
   /** Entry of the vocabulary; when present, the corpus records a hash of the whole vocabulary. */
   idToToken?(id: number): string;
 }

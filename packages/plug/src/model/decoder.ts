@@ -56,7 +56,7 @@ class DecoderLayer {
     const middle = nn.residualDropout(x, attended, rate, sites.next());
     const crossed = this.crossAttention.forward(normed(this.#crossNorm, middle), layout, memory, sites);
     const late = nn.residualDropout(middle, crossed, rate, sites.next());
-    const fed = this.#output.forward(this.#intermediate.forward(normed(this.#feedForwardNorm, late)).gelu());
+    const fed = this.#output.forward(this.#intermediate.forward(normed(this.#feedForwardNorm, late), 'gelu'));
     return nn.residualDropout(late, fed, rate, sites.next());
   }
 }

@@ -39,7 +39,7 @@ class EncoderLayer {
     const rate = sites.rate(hiddenDropoutProb);
     const compute = (value: Tensor): Tensor => value.to(options.computeDType);
     const feedForward = (value: Tensor): Tensor =>
-      this.#output.forward(this.#intermediate.forward(value).gelu());
+      this.#output.forward(this.#intermediate.forward(value, 'gelu'));
     if (preLn) {
       const attended = this.#attention.forward(compute(this.#attentionNorm.forward(x)), layout, sites);
       const middle = nn.residualDropout(x, attended, rate, sites.next());

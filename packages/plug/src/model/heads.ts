@@ -25,7 +25,7 @@ export class MaskedLmHead {
 
   /** [M, E] → [M, V]. */
   forward(hidden: Tensor, wordEmbeddings: Tensor, options: ForwardOptions): Tensor {
-    const transformed = this.#norm.forward(this.#dense.forward(hidden.to(options.computeDType)).gelu());
+    const transformed = this.#norm.forward(this.#dense.forward(hidden.to(options.computeDType), 'gelu'));
     return nn.linear(transformed.to(options.computeDType), wordEmbeddings, this.#bias);
   }
 }

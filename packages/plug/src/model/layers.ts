@@ -5,8 +5,8 @@ import type { ParameterScope } from './parameters.js';
 
 /** An affine map over the last dimension. */
 export interface Linear {
-  /** [N, in] → [N, out], in the dtype of `x`. */
-  forward(x: Tensor): Tensor;
+  /** [N, in] → [N, out], in the dtype of `x`; with gelu (exact erf form) on the result if asked. */
+  forward(x: Tensor, activation?: 'gelu'): Tensor;
 }
 
 /** A dense linear layer with a bias: `weight` [out, in], `bias` [out]. */
@@ -18,7 +18,10 @@ export function denseLinear(
 ): Linear {
   const weight = scope.get('weight', [outputSize, inputSize], { std });
   const bias = scope.get('bias', [outputSize], 'zeros');
-  return { forward: (x) => nn.linear(x, weight, bias) };
+  return {
+    forward: (x, activation) =>
+      activation === 'gelu' ? nn.biasGelu(nn.linear(x, weight), bias) : nn.linear(x, weight, bias),
+  };
 }
 
 /** Layer normalisation with its own weight and bias [E]; the result has the parameters' dtype. */

@@ -5,14 +5,21 @@ import { type ForwardOptions, indexTensor, type PlugModel, textBatch } from '../
 import { labelKind, type Stage1Batch, type Stage2Batch } from './samples/index.js';
 
 /** Share of masked tokens restored, of shuffled tokens restored, of sentence classes right, and mean losses. */
-export function stage1Scores(model: PlugModel, batches: readonly Stage1Batch[], options: ForwardOptions): Record<string, number> {
+export function stage1Scores(
+  model: PlugModel,
+  batches: readonly Stage1Batch[],
+  options: ForwardOptions,
+): Record<string, number> {
   const sums = { masked: 0, maskedRight: 0, maskedLoss: 0, order: 0, orderRight: 0, rows: 0, rowsRight: 0 };
   for (const batch of batches) {
     noGrad(() =>
       scope(() => {
         const source = textBatch(batch.source);
         const encoded = model.encode(source, options);
-        const { right, losses } = scored(model.mlmLogits(encoded.indexSelect(0, indexTensor(batch.labelIndex)), options), batch.labels);
+        const { right, losses } = scored(
+          model.mlmLogits(encoded.indexSelect(0, indexTensor(batch.labelIndex)), options),
+          batch.labels,
+        );
         for (const [index, kind] of batch.labelKinds.entries()) {
           if (kind === labelKind.masked) {
             sums.masked++;
@@ -85,11 +92,20 @@ export function stage2Scores(
 }
 
 /** −ln p of each target token of a batch, given its source and earlier target tokens. */
-export function targetLosses(model: PlugModel, batch: Pick<Stage2Batch, 'source' | 'target' | 'targetLabels'>, options: ForwardOptions): Float64Array {
+export function targetLosses(
+  model: PlugModel,
+  batch: Pick<Stage2Batch, 'source' | 'target' | 'targetLabels'>,
+  options: ForwardOptions,
+): Float64Array {
   return noGrad(() =>
     scope(() => {
       const source = textBatch(batch.source);
-      const decoded = model.decode(textBatch(batch.target), model.encode(source, options), source.layout, options);
+      const decoded = model.decode(
+        textBatch(batch.target),
+        model.encode(source, options),
+        source.layout,
+        options,
+      );
       return scored(model.lmLogits(decoded, options), batch.targetLabels).losses;
     }),
   );

@@ -1,5 +1,13 @@
 // The two stages as training objectives: batches of samples in, losses and held-out scores out.
-import { type ForwardOptions, indexTensor, lmLoss, mlmLoss, type PlugModel, sentenceLoss, textBatch } from '../model/index.js';
+import {
+  type ForwardOptions,
+  indexTensor,
+  lmLoss,
+  mlmLoss,
+  type PlugModel,
+  sentenceLoss,
+  textBatch,
+} from '../model/index.js';
 import type { StepLosses, TrainingObjective } from '../train/index.js';
 import { stage1Scores, stage2Scores } from './held-out.js';
 import {
@@ -31,8 +39,11 @@ export function stage1Objective(
   settings: ObjectiveSettings,
 ): TrainingObjective {
   const stream = batchStream(sampler, settings);
-  const batchOf = (source: Stage1Sampler, indices: number[]): Stage1Batch => packStage1(indices.map((index) => source.sample(index)));
-  const evaluationSet = lazily(() => heldOutBatches(heldOut, settings, (source, indices) => batchOf(source, indices)));
+  const batchOf = (source: Stage1Sampler, indices: number[]): Stage1Batch =>
+    packStage1(indices.map((index) => source.sample(index)));
+  const evaluationSet = lazily(() =>
+    heldOutBatches(heldOut, settings, (source, indices) => batchOf(source, indices)),
+  );
   return {
     ...positions(stream),
     nextLosses: (_, options) => stage1Losses(model, batchOf(sampler, stream.nextBatch()), options),
@@ -55,8 +66,12 @@ export function stage2Objective(
   const batchOf = (source: Stage2Sampler, indices: number[], maskSource: boolean): Stage2Batch =>
     packStage2(indices.map((index) => source.sample(index, { maskSource })));
   // The LM is scored on unmasked sources, as it is used; the masked LM on masked ones.
-  const whole = lazily(() => heldOutBatches(heldOut, settings, (source, indices) => batchOf(source, indices, false)));
-  const masked = lazily(() => heldOutBatches(heldOut, settings, (source, indices) => batchOf(source, indices, true)));
+  const whole = lazily(() =>
+    heldOutBatches(heldOut, settings, (source, indices) => batchOf(source, indices, false)),
+  );
+  const masked = lazily(() =>
+    heldOutBatches(heldOut, settings, (source, indices) => batchOf(source, indices, true)),
+  );
   return {
     ...positions(stream),
     nextLosses(step, options) {
@@ -72,10 +87,19 @@ function stage1Losses(model: PlugModel, batch: Stage1Batch, options: ForwardOpti
   const encoded = model.encode(source, options);
   const mlm = mlmLoss(model, encoded, indexTensor(batch.labelIndex), indexTensor(batch.labels), options);
   const sentence = sentenceLoss(model, encoded, source.layout, indexTensor(batch.sentenceLabels));
-  return { loss: mlm.add(sentence), parts: { mlmLoss: mlm, sentenceLoss: sentence }, numTokens: batch.source.ids.length };
+  return {
+    loss: mlm.add(sentence),
+    parts: { mlmLoss: mlm, sentenceLoss: sentence },
+    numTokens: batch.source.ids.length,
+  };
 }
 
-function stage2Losses(model: PlugModel, batch: Stage2Batch, withMlm: boolean, options: ForwardOptions): StepLosses {
+function stage2Losses(
+  model: PlugModel,
+  batch: Stage2Batch,
+  withMlm: boolean,
+  options: ForwardOptions,
+): StepLosses {
   const source = textBatch(batch.source);
   const encoded = model.encode(source, options);
   const decoded = model.decode(textBatch(batch.target), encoded, source.layout, options);
@@ -102,7 +126,8 @@ function heldOutBatches<Sampler extends Stage1Sampler | Stage2Sampler, Batch>(
   if (!sampler) return [];
   const stream = batchStream(sampler, { ...settings, window: 256 });
   const batches: Batch[] = [];
-  while (batches.length < settings.evaluationBatches && stream.epoch === 0) batches.push(batchOf(sampler, stream.nextBatch()));
+  while (batches.length < settings.evaluationBatches && stream.epoch === 0)
+    batches.push(batchOf(sampler, stream.nextBatch()));
   return batches;
 }
 

@@ -1,0 +1,208 @@
+// One pre-training stage from settings to a finished run folder.
+import { existsSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
+import { join } from 'node:path';
+import { type DType, hasFastBFloat16, setNumThreads } from '@openplug/torch';
+import { loadModel, resolveModelFolder, saveModel } from '../checkpoint/index.js';
+import { type MappedTokenCorpus, openTokenCorpus, vocabularySha256 } from '../corpus/index.js';
+import { ConfigError } from '../errors.js';
+import {
+  choosingParameters,
+  newParameters,
+  type PlugConfig,
+  PlugModel,
+  plugConfigOfSize,
+  storedParameters,
+} from '../model/index.js';
+import { loadTokenizer, type Tokenizer } from '../text/index.js';
+import { RunFolder, type TrainingListener, type TrainingObjective, train } from '../train/index.js';
+import { stage1Objective, stage2Objective } from './objectives.js';
+import { createStage1Sampler, createStage2Sampler } from './samples/index.js';
+import type { PretrainSettings } from './settings.js';
+
+/** What a stage ends with. */
+export interface PretrainResult {
+  /** False when it was interrupted; the run folder continues it. */
+  finished: boolean;
+  step: number;
+  /** Folder of the finished model, with its tokenizer. */
+  model: string | undefined;
+  /** Last held-out scores. */
+  scores: Record<string, number>;
+}
+
+/**
+ * Runs, or continues, one stage.
+ * @throws ConfigError when the settings contradict each other, the corpus, or the run that is in the folder
+ */
+export async function pretrain(
+  settings: PretrainSettings,
+  listener: TrainingListener = {},
+  signal?: AbortSignal,
+): Promise<PretrainResult> {
+  checkSettings(settings);
+  const threads = settings.threads ?? availableParallelism();
+  const computeDType = chooseDType(settings.dtype);
+  const tokenizer = loadTokenizer(settings.tokenizer);
+  using trainCorpus = openSplit(settings.corpus, 'train', tokenizer);
+  using heldOut = openSplit(settings.corpus, 'heldOut', tokenizer);
+  const folder = new RunFolder(settings.out);
+  // `auto` and the default thread count are recorded as what they meant: a continued run must compute the same.
+  folder.claimSettings({ kind: 'pretrain', ...settings, dtype: computeDType, threads });
+  setNumThreads(threads);
+  using model = startModel(settings, tokenizer);
+  const objective = makeObjective(settings, model, tokenizer, trainCorpus.corpus, heldOut.corpus);
+  const switchStep = mlmUntilStep(settings);
+  const result = await train(
+    {
+      parameters: model.parameters,
+      save: (path) => saveModel(path, model),
+    },
+    objective,
+    {
+      ...settings,
+      computeDType,
+      // The scores right before the masked LM is dropped, to set beside those at the end.
+      evaluateAt: settings.stage === 2 && switchStep > 0 ? [switchStep] : [],
+    },
+    folder,
+    listener,
+    signal,
+  );
+  if (!result.finished) return { ...result, model: undefined, scores: {} };
+  const modelFolder = join(settings.out, 'model');
+  saveModel(modelFolder, model);
+  tokenizer.save(modelFolder);
+  const {
+    kind: _kind,
+    step: _step,
+    ...scores
+  } = folder.metrics().findLast((line) => line.kind === 'evaluate') ?? {};
+  return { ...result, model: modelFolder, scores: scores as Record<string, number> };
+}
+
+/** Last step of stage 2 that has the masked-LM loss. */
+export function mlmUntilStep(settings: Pick<PretrainSettings, 'mlmFraction' | 'totalSteps'>): number {
+  return Math.floor(settings.mlmFraction * settings.totalSteps);
+}
+
+/** The dtype that a `--dtype` stands for on this machine. */
+export function chooseDType(dtype: PretrainSettings['dtype']): DType {
+  if (dtype !== 'auto') return dtype;
+  return hasFastBFloat16() ? 'bfloat16' : 'float32';
+}
+
+function checkSettings(settings: PretrainSettings): void {
+  const { stage, init, maxPositions, maxLength, maxSideLength, minSideLength } = settings;
+  const longest = stage === 1 ? maxLength : maxSideLength + 2;
+  if (longest > maxPositions)
+    throw new ConfigError(
+      `Texts can have ${longest} tokens (${stage === 1 ? 'maxLength' : 'maxSideLength + 2 special tokens'}), but maxPositions is ${maxPositions}. Raise it, or shorten the texts.`,
+    );
+  if (minSideLength > maxSideLength)
+    throw new ConfigError(
+      `minSideLength (${minSideLength}) is larger than maxSideLength (${maxSideLength}).`,
+    );
+  if (stage === 1 && init !== undefined)
+    throw new ConfigError(
+      '--init starts stage 2 from a model of stage 1; stage 1 itself starts from nothing.',
+    );
+}
+
+interface OpenSplit extends Disposable {
+  corpus: MappedTokenCorpus;
+}
+
+function openSplit(folder: string, split: 'train' | 'heldOut', tokenizer: Tokenizer): OpenSplit {
+  const path = join(folder, split);
+  const corpus = openTokenCorpus(path);
+  const [made, given] = [corpus.index.vocabularySha256, vocabularySha256(tokenizer)];
+  if (made !== undefined && made !== given)
+    throw new ConfigError(
+      `${path} was made with another vocabulary than this tokenizer's. Give the one it was made with.`,
+    );
+  return { corpus, [Symbol.dispose]: () => corpus.close() };
+}
+
+function startModel(settings: PretrainSettings, tokenizer: Tokenizer): PlugModel {
+  const changes: Partial<PlugConfig> = {
+    maxPositionEmbeddings: settings.maxPositions,
+    initializerRange: settings.initializerRange,
+    hiddenDropoutProb: settings.dropout,
+    attentionProbsDropoutProb: settings.dropout,
+  };
+  const config = plugConfigOfSize(settings.size, tokenizer.vocabSize, changes);
+  const fresh = newParameters(settings.seed);
+  if (settings.stage === 1) return new PlugModel({ ...config, decHiddenLayers: 0 }, fresh);
+  if (settings.init === undefined) return new PlugModel(config, fresh);
+  const folder = resolveModelFolder(settings.init);
+  using encoder = loadModel(folder);
+  if (encoder.config.originalVocabSize !== tokenizer.vocabSize)
+    throw new ConfigError(
+      `${folder} has ${encoder.config.originalVocabSize} vocabulary entries, the tokenizer ${tokenizer.vocabSize}.`,
+    );
+  const { hiddenDropoutProb, attentionProbsDropoutProb } = config;
+  const combined = {
+    ...encoder.config,
+    decHiddenLayers: config.decHiddenLayers,
+    hiddenDropoutProb,
+    attentionProbsDropoutProb,
+  };
+  const stored = {
+    has: (name: string) => encoder.parameters.has(name),
+    tensor: (name: string) => encoder.parameters.get(name)!.detach(),
+  };
+  return new PlugModel(combined, choosingParameters(['decoder.'], fresh, storedParameters(stored, folder)));
+}
+
+function makeObjective(
+  settings: PretrainSettings,
+  model: PlugModel,
+  tokenizer: Tokenizer,
+  corpus: MappedTokenCorpus,
+  heldOut: MappedTokenCorpus,
+): TrainingObjective {
+  // Held-out samples are keyed apart, so that they stay the same whatever the seed of training.
+  const heldOutSeed = 0;
+  const empty = heldOut.numDocuments === 0;
+  if (settings.stage === 1) {
+    const sampler = (of: MappedTokenCorpus, seed: number) =>
+      createStage1Sampler(of, tokenizer, { seed, maxLength: settings.maxLength });
+    return stage1Objective(
+      model,
+      sampler(corpus, settings.seed),
+      empty ? undefined : sampler(heldOut, heldOutSeed),
+      settings,
+    );
+  }
+  const lengths = {
+    minLength: settings.minSideLength,
+    maxLength: settings.maxSideLength,
+    fullSentenceProbability: settings.fullSentenceProbability,
+  };
+  const sampler = (of: MappedTokenCorpus, seed: number) =>
+    createStage2Sampler(of, tokenizer, { seed, ...lengths });
+  return stage2Objective(
+    model,
+    sampler(corpus, settings.seed),
+    empty ? undefined : sampler(heldOut, heldOutSeed),
+    { ...settings, mlmUntilStep: mlmUntilStep(settings) },
+    charactersOf(tokenizer),
+  );
+}
+
+/** Characters that each token stands for: its own without a leading ##; one for unknown characters. */
+export function charactersOf(tokenizer: Tokenizer): (id: number) => number {
+  const counts = Array.from({ length: tokenizer.vocabSize }, (_, id) => {
+    const token = tokenizer.idToToken(id);
+    return token.startsWith('[') && token.endsWith(']') && token.length > 2
+      ? 1
+      : [...token.replace(/^##/, '')].length;
+  });
+  return (id) => counts[id] ?? 1;
+}
+
+/** Whether a run folder holds a finished stage. */
+export function isFinished(out: string): boolean {
+  return existsSync(join(out, 'model', 'model.safetensors'));
+}
