@@ -1,0 +1,153 @@
+// Scores of fine-tuned models, each with its standard error.
+import { ConfigError } from '../errors.js';
+import { type Accuracy, accuracy, bitsPerCharacter, macroF1, perplexity } from '../evaluate/index.js';
+import type { PlugClassifier, ScoringOptions } from './classifier.js';
+import type { ClassificationExample, GenerationExample } from './examples.js';
+import type { PlugGenerator, TargetScore } from './generator.js';
+
+/** Scores of a classifier. */
+export interface ClassifierScores extends Accuracy {
+  macroF1: number;
+  /** Mean −ln p of the right labels. */
+  loss: number;
+  /** Examples by right label (row) and predicted label (column). */
+  confusion: number[][];
+  /** Examples of which text was cut off. */
+  truncated: number;
+}
+
+/** Scores, and what they were made of (for paired comparisons). */
+export interface ClassifierEvaluation {
+  scores: ClassifierScores;
+  /** Label index for each example. */
+  predictions: Int32Array;
+}
+
+/** @throws ConfigError without examples */
+export function evaluateClassifier(
+  classifier: PlugClassifier,
+  examples: readonly ClassificationExample[],
+  options: ScoringOptions = {},
+): ClassifierEvaluation {
+  const predicted = classifier.predict(examples, options);
+  const predictions = Int32Array.from(predicted, ({ labelIndex }) => labelIndex);
+  const labels = Int32Array.from(examples, ({ label }) => label);
+  const share = accuracy(predictions, labels);
+  const confusion = classifier.task.labels.map(() =>
+    new Array<number>(classifier.task.labels.length).fill(0),
+  );
+  let nats = 0;
+  for (const [index, label] of labels.entries()) {
+    nats -= Math.log(predicted[index]!.probabilities[label]!);
+    confusion[label]![predictions[index]!]!++;
+  }
+  const truncated = examples.filter((example) => classifier.encode(example).truncated).length;
+  return {
+    scores: {
+      ...share,
+      macroF1: macroF1(predictions, labels),
+      loss: nats / labels.length,
+      confusion,
+      truncated,
+    },
+    predictions,
+  };
+}
+
+/** Scores of a source → target model. */
+export interface GenerationScores {
+  /** −log2 p of the targets' text given the sources, over all its characters. */
+  bitsPerCharacter: number;
+  /** Of bitsPerCharacter, a ratio of sums over examples (linearised). */
+  standardError: number;
+  /** By token, the end token included. */
+  perplexity: number;
+  /** Mean −ln p by token, the end token included. */
+  loss: number;
+  numExamples: number;
+  /** Characters and tokens scored. */
+  characters: number;
+  tokens: number;
+  /** Examples whose source or target was cut off; what was cut is not scored. */
+  truncated: number;
+}
+
+export interface GenerationEvaluation {
+  scores: GenerationScores;
+  /** By example, for paired comparisons. */
+  targets: TargetScore[];
+}
+
+/** @throws ConfigError without examples */
+export function evaluateGeneration(
+  generator: PlugGenerator,
+  examples: readonly GenerationExample[],
+  options: ScoringOptions = {},
+): GenerationEvaluation {
+  if (examples.length === 0) throw new ConfigError('Evaluation needs at least one example, got none.');
+  const targets = generator.score(examples, options);
+  const sum = (of: (score: TargetScore) => number): number =>
+    targets.reduce((total, score) => total + of(score), 0);
+  const [nats, tokens, characters] = [sum((s) => s.nats), sum((s) => s.tokens), sum((s) => s.characters)];
+  const bits = bitsPerCharacter(
+    sum((s) => s.textNats),
+    characters,
+  );
+  const n = targets.length;
+  const residuals = sum((s) => (s.textNats / Math.LN2 - bits * s.characters) ** 2);
+  return {
+    scores: {
+      bitsPerCharacter: bits,
+      standardError: n > 1 ? Math.sqrt((residuals * n) / (n - 1)) / characters : Number.NaN,
+      perplexity: perplexity(nats, tokens),
+      loss: nats / tokens,
+      numExamples: n,
+      characters,
+      tokens,
+      truncated: targets.filter((score) => score.truncated).length,
+    },
+    targets,
+  };
+}
+
+/** A source with several possible targets, one of which is right. */
+export interface ChoiceExample {
+  source: string;
+  candidates: readonly string[];
+  /** Index of the right candidate. */
+  answer: number;
+}
+
+export interface ChoiceEvaluation {
+  scores: Accuracy;
+  /** Chosen candidate for each example. */
+  choices: Int32Array;
+}
+
+/**
+ * Picks for each example the candidate with the highest total log-probability under the decoder, its end included.
+ * @throws ConfigError for an example without candidates or with an answer that is none of them
+ */
+export function choose(
+  generator: PlugGenerator,
+  examples: readonly ChoiceExample[],
+  options: ScoringOptions = {},
+): ChoiceEvaluation {
+  for (const [index, { candidates, answer }] of examples.entries())
+    if (candidates[answer] === undefined)
+      throw new ConfigError(
+        `Choice example ${index}: answer ${answer} is none of its ${candidates.length} candidates.`,
+      );
+  const pairs = examples.flatMap(({ source, candidates }) =>
+    candidates.map((target) => ({ source, target })),
+  );
+  const scores = generator.score(pairs, options);
+  let at = 0;
+  const choices = Int32Array.from(examples, ({ candidates }) => {
+    const nats = scores.slice(at, at + candidates.length).map((score) => score.nats);
+    at += candidates.length;
+    return nats.indexOf(Math.min(...nats));
+  });
+  const answers = Int32Array.from(examples, ({ answer }) => answer);
+  return { scores: accuracy(choices, answers), choices };
+}

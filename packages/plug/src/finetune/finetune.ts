@@ -1,0 +1,258 @@
+// One fine-tuning run, from a task, its examples and settings to a finished run folder: `model/` is the model of
+// the best evaluation, `result.json` its scores.
+import { createHash } from 'node:crypto';
+import { existsSync, renameSync, rmSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
+import { join } from 'node:path';
+import { setNumThreads } from '@openplug/torch';
+import writeFileAtomic from 'write-file-atomic';
+import { readModelConfig, resolveModelFolder } from '../checkpoint/index.js';
+import { ConfigError } from '../errors.js';
+import type { ForwardOptions } from '../model/index.js';
+import { chooseDType } from '../pretrain/index.js';
+import {
+  type MetricsLine,
+  RunFolder,
+  type Trainable,
+  type TrainingListener,
+  type TrainingObjective,
+  train,
+} from '../train/index.js';
+import { BestCheckpoint } from './best-checkpoint.js';
+import { loadClassifier } from './classifier.js';
+import {
+  type ClassifierScores,
+  evaluateClassifier,
+  evaluateGeneration,
+  type GenerationScores,
+} from './evaluation.js';
+import { epochEnds } from './example-batches.js';
+import {
+  type ClassificationExample,
+  checkExamples,
+  type ExampleOf,
+  type FinetuneData,
+  type GenerationExample,
+} from './examples.js';
+import { loadGenerator } from './generator.js';
+import { classificationObjective, type ExampleObjective, generationObjective } from './objectives.js';
+import { type FinetuneSettings, type ResolvedFinetuneSettings, resolveFinetuneSettings } from './settings.js';
+import { startClassifier, startGenerator } from './start.js';
+import { type FinetuneTask, readJson } from './task.js';
+
+/** What a run will do, known before its first step. */
+export interface FinetunePlan {
+  /** Steps if nothing ends the run early. */
+  totalSteps: number;
+  trainExamples: number;
+  /** Training examples of which text is cut off. */
+  truncated: number;
+  learningRate: number;
+  maxLength: number;
+}
+
+/** Hears of progress. */
+export interface FinetuneListener extends TrainingListener {
+  onPlan?(plan: FinetunePlan): void;
+}
+
+export type ScoresOf<Task extends FinetuneTask> = Task extends { kind: 'generation' }
+  ? GenerationScores
+  : ClassifierScores;
+
+/** What a finished run found. */
+export interface FinetuneScores<Task extends FinetuneTask> {
+  /** The evaluation that the model was kept from. */
+  best: MetricsLine;
+  /** Steps taken. */
+  steps: number;
+  /** True when dev stopped getting better before the last epoch. */
+  stoppedEarly: boolean;
+  plan: FinetunePlan;
+  /** Scores of the kept model. */
+  dev?: ScoresOf<Task>;
+  test?: ScoresOf<Task>;
+}
+
+export type FinetuneResult<Task extends FinetuneTask> =
+  /** Interrupted and saved: the same call continues. */
+  | { finished: false; step: number }
+  | ({
+      finished: true;
+      /** Model folder, for `loadClassifier` or `loadGenerator`. */
+      model: string;
+      /** True when the run had been finished before and nothing was done. */
+      alreadyDone: boolean;
+    } & FinetuneScores<Task>);
+
+/**
+ * Runs, or continues, a fine-tuning. The same settings, examples and folder give the same model, bit for bit,
+ * whatever interruptions there were.
+ * @throws ConfigError when settings, examples or the run in the folder do not fit together
+ */
+export async function finetune<Task extends FinetuneTask>(
+  task: Task,
+  data: FinetuneData<ExampleOf<Task>>,
+  given: FinetuneSettings,
+  listener: FinetuneListener = {},
+  signal?: AbortSignal,
+): Promise<FinetuneResult<Task>> {
+  const start = resolveModelFolder(given.model);
+  const resolved = resolveFinetuneSettings(given, task, readModelConfig(start));
+  const settings = {
+    ...resolved,
+    dtype: chooseDType(resolved.dtype),
+    threads: resolved.threads ?? availableParallelism(),
+  };
+  checkData(task, data);
+  const { out } = settings;
+  const run = new RunFolder(out);
+  run.claimSettings({
+    kind: 'finetune',
+    task,
+    examples: fingerprints(data),
+    ...settings,
+    model: start,
+    out: '.',
+  });
+  const model = join(out, 'model');
+  const resultPath = join(out, 'result.json');
+  if (existsSync(resultPath) && existsSync(model)) {
+    const scores = readJson(resultPath) as FinetuneScores<Task>;
+    return { finished: true, model, alreadyDone: true, ...scores };
+  }
+
+  setNumThreads(settings.threads);
+  const forward: ForwardOptions = { computeDType: settings.dtype };
+  const kept = new BestCheckpoint(task.metric, data.dev?.length ? settings.patience : 0);
+  const { plan, result } = await trainKeepingBest();
+  if (!result.finished) return { finished: false, step: result.step };
+
+  const bestFolder = join(out, 'best');
+  if (existsSync(bestFolder)) {
+    rmSync(model, { recursive: true, force: true });
+    renameSync(bestFolder, model);
+  }
+  const scores: FinetuneScores<Task> = {
+    best: kept.best!,
+    steps: result.step,
+    stoppedEarly: result.step < plan.totalSteps,
+    plan,
+    ...evaluateSplits(task, model, data, { forward, tokensPerBatch: settings.tokensPerBatch }),
+  };
+  writeFileAtomic.sync(resultPath, `${JSON.stringify(scores, null, 2)}\n`);
+  return { finished: true, model, alreadyDone: false, ...scores };
+
+  async function trainKeepingBest() {
+    using job = startJob(task, data, start, resolved);
+    const { objective, trainable } = job;
+    const ends = epochEnds(objective.lengths, settings, settings.epochs).map((batches) =>
+      Math.ceil(batches / settings.accumulationSteps),
+    );
+    const totalSteps = Math.min(ends.at(-1)!, settings.maxSteps ?? Number.POSITIVE_INFINITY);
+    const { learningRate, maxLength } = settings;
+    const plan: FinetunePlan = {
+      totalSteps,
+      trainExamples: data.train.length,
+      truncated: objective.truncated,
+      learningRate,
+      maxLength,
+    };
+    listener.onPlan?.(plan);
+    const result = await train(
+      trainable,
+      { ...objective, isDone: () => kept.exhausted } satisfies TrainingObjective,
+      {
+        ...settings,
+        totalSteps,
+        computeDType: settings.dtype,
+        evaluateAt: settings.evaluateEvery === 0 ? ends : [],
+      },
+      run,
+      {
+        ...listener,
+        onResume(step) {
+          kept.replay(run.metrics());
+          listener.onResume?.(step);
+        },
+        onEvaluate(line) {
+          if (kept.take(line)) saveBest(out, trainable);
+          listener.onEvaluate?.(line);
+        },
+      },
+      signal,
+    );
+    return { plan, result };
+  }
+}
+
+interface Job extends Disposable {
+  trainable: Trainable;
+  objective: ExampleObjective;
+}
+
+function startJob(
+  task: FinetuneTask,
+  data: FinetuneData<ClassificationExample | GenerationExample>,
+  folder: string,
+  settings: ResolvedFinetuneSettings,
+): Job {
+  if (task.kind === 'generation') {
+    const generator = startGenerator(folder, task, settings);
+    return {
+      trainable: generator,
+      objective: generationObjective(generator, data as FinetuneData<GenerationExample>, settings),
+      [Symbol.dispose]: () => generator[Symbol.dispose](),
+    };
+  }
+  const classifier = startClassifier(folder, task, settings);
+  return {
+    trainable: classifier,
+    objective: classificationObjective(classifier, data as FinetuneData<ClassificationExample>, settings),
+    [Symbol.dispose]: () => classifier[Symbol.dispose](),
+  };
+}
+
+/**
+ * Puts the model into `best/`. A crash between the two steps loses nothing: the evaluation is after the last
+ * checkpoint then, and is done again.
+ */
+function saveBest(out: string, trainable: Trainable): void {
+  const [best, writing] = [join(out, 'best'), join(out, '.best-writing')];
+  rmSync(writing, { recursive: true, force: true });
+  trainable.save(writing);
+  rmSync(best, { recursive: true, force: true });
+  renameSync(writing, best);
+}
+
+function evaluateSplits<Task extends FinetuneTask>(
+  task: Task,
+  folder: string,
+  data: FinetuneData<ExampleOf<Task>>,
+  options: { forward: ForwardOptions; tokensPerBatch: number },
+): Partial<Record<'dev' | 'test', ScoresOf<Task>>> {
+  const scores: Partial<Record<'dev' | 'test', ClassifierScores | GenerationScores>> = {};
+  const model = task.kind === 'generation' ? loadGenerator(folder) : loadClassifier(folder);
+  using _owned = model;
+  for (const split of ['dev', 'test'] as const) {
+    const examples = data[split] ?? [];
+    if (examples.length === 0) continue;
+    scores[split] =
+      'predict' in model
+        ? evaluateClassifier(model, examples as readonly ClassificationExample[], options).scores
+        : evaluateGeneration(model, examples as readonly GenerationExample[], options).scores;
+  }
+  return scores as Partial<Record<'dev' | 'test', ScoresOf<Task>>>;
+}
+
+function checkData(task: FinetuneTask, data: FinetuneData<ClassificationExample | GenerationExample>): void {
+  if (data.train.length === 0) throw new ConfigError(`The task ${task.name} has no training examples.`);
+  for (const split of ['train', 'dev', 'test'] as const) checkExamples(data[split] ?? [], task, split);
+}
+
+/** By split, so that a continued run is one on the same examples. */
+function fingerprints(data: FinetuneData<unknown>): Record<string, string> {
+  const of = (examples: readonly unknown[] = []): string =>
+    createHash('sha256').update(JSON.stringify(examples)).digest('hex');
+  return { train: of(data.train), dev: of(data.dev), test: of(data.test) };
+}

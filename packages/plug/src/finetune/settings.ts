@@ -1,0 +1,127 @@
+// The settings of a fine-tuning run: one strict schema for the API, the config file and the flags.
+import { z } from 'zod';
+import { ConfigError } from '../errors.js';
+import type { PlugConfig } from '../model/index.js';
+import type { FinetuneTask } from './task.js';
+
+export const finetuneSchema = z.strictObject({
+  model: z.string().describe('model folder or run to start from'),
+  out: z.string().describe('run folder; an unfinished run there is continued'),
+  fromScratch: z
+    .boolean()
+    .default(false)
+    .describe('random weights in the shape of --model: the baseline without pre-training'),
+  initialHead: z
+    .enum(['new', 'sentence'])
+    .default('new')
+    .describe('classification: a new head, or rows of the pre-trained sentence head (task.sentenceClasses)'),
+  epochs: z
+    .int()
+    .min(1)
+    .optional()
+    .describe("passes over the training examples; default: the task's, else 3"),
+  maxSteps: z.int().min(1).optional().describe('at most this many optimiser steps, for a bound on time'),
+  tokensPerBatch: z.int().min(16).default(2048).describe('tokens (source + target) of a micro-batch at most'),
+  accumulationSteps: z.int().min(1).default(1).describe('micro-batches whose gradients make one step'),
+  maxLength: z
+    .int()
+    .min(4)
+    .optional()
+    .describe(
+      "longest input in tokens, special ones included; default: the task's, else 512, within the model's",
+    ),
+  maxTargetLength: z
+    .int()
+    .min(2)
+    .optional()
+    .describe("generation: longest target in tokens; default: the task's, else 128, within the model's"),
+  learningRate: z
+    .number()
+    .positive()
+    .optional()
+    .describe(
+      'peak learning rate; default: 5e-5 × 768 / hidden size, as BERT base and its small versions take',
+    ),
+  warmupFraction: z.number().min(0).max(1).default(0.0333).describe('share of the steps with a rising rate'),
+  weightDecay: z.number().min(0).default(0.01).describe('AdamW weight decay, not on biases and LayerNorm'),
+  beta2: z.number().min(0).lt(1).default(0.999).describe('AdamW decay of the second moment'),
+  clipGradNorm: z.number().positive().default(1).describe('largest global gradient norm'),
+  dropout: z
+    .number()
+    .min(0)
+    .lt(1)
+    .optional()
+    .describe("on hidden states and attention; default: the model's own"),
+  dtype: z
+    .enum(['auto', 'float32', 'bfloat16'])
+    .default('auto')
+    .describe('compute dtype; auto takes bfloat16 where the CPU has instructions for it'),
+  recomputeLayers: z
+    .boolean()
+    .default(false)
+    .describe('keep no activations inside layers: less memory, more time'),
+  threads: z.int().min(1).optional().describe('CPU threads; default: all cores'),
+  seed: z
+    .int()
+    .min(0)
+    .max(2 ** 31 - 1)
+    .default(1)
+    .describe('keys every random draw'),
+  evaluateEvery: z
+    .int()
+    .min(0)
+    .default(0)
+    .describe('steps between evaluations on dev; 0: at the end of each epoch'),
+  patience: z
+    .int()
+    .min(0)
+    .default(3)
+    .describe('stop after this many evaluations without a new best; 0: never'),
+  saveEvery: z.int().min(1).default(500).describe('steps between checkpoints'),
+  keepLast: z.int().min(1).default(1).describe('checkpoints kept'),
+});
+
+/** Settings as given: what has a default may be left out. */
+export type FinetuneSettings = z.input<typeof finetuneSchema>;
+
+/** Settings with the task's and the model's own defaults put in. */
+export type ResolvedFinetuneSettings = z.output<typeof finetuneSchema> & {
+  epochs: number;
+  learningRate: number;
+  maxLength: number;
+  maxTargetLength: number;
+};
+
+/** @throws ConfigError for a value out of range, or a length past the model's window */
+export function resolveFinetuneSettings(
+  given: FinetuneSettings,
+  task: FinetuneTask,
+  config: PlugConfig,
+): ResolvedFinetuneSettings {
+  const checked = finetuneSchema.safeParse(given);
+  if (!checked.success) {
+    const [issue] = checked.error.issues;
+    throw new ConfigError(`Fine-tuning settings: ${issue?.path.join('.')}: ${issue?.message}.`);
+  }
+  const settings = checked.data;
+  const { defaults = {} } = task;
+  const window = config.maxPositionEmbeddings;
+  for (const name of ['maxLength', 'maxTargetLength'] as const)
+    if ((settings[name] ?? 0) > window)
+      throw new ConfigError(`${name} is ${settings[name]}, but the model has ${window} positions.`);
+  return {
+    ...settings,
+    epochs: settings.epochs ?? defaults.epochs ?? 3,
+    learningRate: settings.learningRate ?? defaults.learningRate ?? defaultLearningRate(config),
+    maxLength: settings.maxLength ?? Math.min(defaults.maxLength ?? 512, window),
+    maxTargetLength: settings.maxTargetLength ?? Math.min(defaults.maxTargetLength ?? 128, window),
+  };
+}
+
+/**
+ * 5e-5 at hidden size 768 (Devlin et al. 2019 used 2e-5 to 5e-5) and in inverse proportion to the width: 3e-4 at
+ * 128 and 1.5e-4 at 256, within the grid that Turc et al. 2019 (arXiv 1908.08962) searched for small BERTs.
+ */
+function defaultLearningRate({ hiddenSize }: PlugConfig): number {
+  return Number(((5e-5 * 768) / hiddenSize).toPrecision(3));
+}

@@ -1,0 +1,93 @@
+// The models that fine-tuning starts from.
+import { join } from 'node:path';
+import { noGrad, openSafetensors, tensor } from '@openplug/torch';
+import { loadModel, readModelConfig } from '../checkpoint/index.js';
+import { CheckpointError, ConfigError } from '../errors.js';
+import {
+  newParameters,
+  type ParameterSource,
+  type PlugConfig,
+  PlugModel,
+  storedParameters,
+} from '../model/index.js';
+import { loadTokenizer } from '../text/index.js';
+import { PlugClassifier } from './classifier.js';
+import { PlugGenerator } from './generator.js';
+import type { ResolvedFinetuneSettings } from './settings.js';
+import { type ClassificationTask, type GenerationTask, sentenceClasses } from './task.js';
+import { checkVocabulary } from './task-file.js';
+
+/** A classifier on the encoder of the model in `folder`; a decoder, if there is one, is left behind. */
+export function startClassifier(
+  folder: string,
+  task: ClassificationTask,
+  settings: ResolvedFinetuneSettings,
+): PlugClassifier {
+  const tokenizer = loadTokenizer(folder);
+  const config = { ...readModelConfig(folder), decHiddenLayers: 0, ...dropoutOf(settings) };
+  checkVocabulary(folder, tokenizer, config.originalVocabSize);
+  const fresh = newParameters(settings.seed);
+  const model = settings.fromScratch ? new PlugModel(config, fresh) : loadEncoder(folder, config);
+  try {
+    const head = settings.initialHead === 'sentence' ? sentenceRows(model, task) : fresh;
+    return new PlugClassifier(model, tokenizer, task, settings.maxLength, head);
+  } catch (error) {
+    model[Symbol.dispose]();
+    throw error;
+  }
+}
+
+/** A source → target model from the model in `folder`. */
+export function startGenerator(
+  folder: string,
+  task: GenerationTask,
+  settings: ResolvedFinetuneSettings,
+): PlugGenerator {
+  const tokenizer = loadTokenizer(folder);
+  const changes = dropoutOf(settings);
+  const model = settings.fromScratch
+    ? new PlugModel({ ...readModelConfig(folder), ...changes }, newParameters(settings.seed))
+    : loadModel(folder, { changes });
+  try {
+    checkVocabulary(folder, tokenizer, model.config.originalVocabSize);
+    return new PlugGenerator(model, tokenizer, task, settings);
+  } catch (error) {
+    model[Symbol.dispose]();
+    throw error;
+  }
+}
+
+function dropoutOf({ dropout }: ResolvedFinetuneSettings): Partial<PlugConfig> {
+  return dropout === undefined ? {} : { hiddenDropoutProb: dropout, attentionProbsDropoutProb: dropout };
+}
+
+function loadEncoder(folder: string, config: PlugConfig): PlugModel {
+  const path = join(folder, 'model.safetensors');
+  using file = openSafetensors(path);
+  const source = storedParameters(file, path);
+  const model = new PlugModel(config, source);
+  const known = (name: string): boolean =>
+    source.used.has(name) || name.startsWith('decoder.') || name === 'cls.predictions.decoder_weight';
+  const extra = file.names().find((name) => !known(name));
+  if (extra === undefined) return model;
+  model[Symbol.dispose]();
+  throw new CheckpointError(`${path}: tensor "${extra}" belongs to no part of the configured model.`);
+}
+
+/** The head as rows of `cls.seq_relationship`: those of the classes that the task's labels were in pre-training. */
+function sentenceRows(model: PlugModel, task: ClassificationTask): ParameterSource {
+  const { sentenceClasses: classes } = task;
+  if (!classes)
+    throw new ConfigError(
+      `initialHead is "sentence", but the task ${task.name} has no sentenceClasses: name the pre-training class ` +
+        `(${sentenceClasses.join(', ')}) of each label, or use a new head.`,
+    );
+  const rows = BigInt64Array.from(classes, (name) => BigInt(sentenceClasses.indexOf(name)));
+  return {
+    get(name) {
+      const stored = model.parameters.get(name.replace('classifier.', 'cls.seq_relationship.'))!;
+      using index = tensor(rows);
+      return noGrad(() => stored.indexSelect(0, index));
+    },
+  };
+}
