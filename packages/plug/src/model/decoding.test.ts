@@ -162,6 +162,7 @@ describe('DecoderCache', () => {
       using cache = startCache(model, pairs, 'float64', 2);
       for (const at of [0, 1]) step(model, cache, pairs, at, 'float64');
       assert.throws(() => step(model, cache, pairs, 2, 'float64'), ShapeError);
+      assert.throws(() => startCache(model, pairs, 'float64', 25), /25 tokens.*24 positions/);
     });
   });
 

@@ -52,13 +52,21 @@ export class PlugModel implements Disposable {
     return this.#requireDecoder().forward(embedded, target.layout, encoded, source, options);
   }
 
-  /** Prepares incremental decoding of up to `maxLength` target tokens for each source text. */
+  /**
+   * Prepares incremental decoding of up to `maxLength` target tokens for each source text.
+   * @throws ShapeError when that is more than the model has positions
+   */
   startDecoding(
     encoded: Tensor,
     source: TextLayout,
     maxLength: number,
     options: ForwardOptions,
   ): DecoderCache {
+    const { maxPositionEmbeddings } = this.config;
+    if (maxLength > maxPositionEmbeddings)
+      throw new ShapeError(
+        `Decoding ${maxLength} tokens was asked for, but this model has ${maxPositionEmbeddings} positions.`,
+      );
     const memory: KeysValues[] = noGrad(() => this.#requireDecoder().memory(encoded, source, options));
     return new DecoderCache(memory, maxLength);
   }

@@ -62,7 +62,7 @@ describe('gradients', () => {
     { dropoutSeed: 5 }, // the mask is a function of the seed, so differences work with dropout too
   ];
   for (const variant of modelVariants)
-    for (const given of cases)
+    for (const given of variant.doubleFinalNorm ? cases.slice(0, 1) : cases)
       it(`equal finite differences, ${JSON.stringify(variant)}, ${JSON.stringify(given)}`, () => {
         const options: ForwardOptions = { computeDType: 'float64', ...given };
         using model = smallModel({ ...variant, hiddenDropoutProb: 0.2, attentionProbsDropoutProb: 0.2 });
