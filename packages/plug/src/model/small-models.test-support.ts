@@ -5,12 +5,17 @@ import { type DType, noGrad, scope, type Tensor } from '@openplug/torch';
 import fc from 'fast-check';
 import { keyedRandom } from '../random.js';
 import {
+  type ForwardOptions,
+  indexTensor,
+  lmLoss,
+  mlmLoss,
   newParameters,
   type ParameterSource,
   type PlugConfig,
   PlugModel,
   packTexts,
   plugConfig,
+  sentenceLoss,
   type TextBatch,
   textBatch,
 } from './index.js';
@@ -161,4 +166,34 @@ export function assertSameOutputs(got: Outputs, wanted: Outputs, tolerance: numb
   for (const name of Object.keys(wanted) as (keyof Outputs)[])
     for (const [row, values] of wanted[name].entries())
       assertClose(got[name][row]!, values, tolerance, `${what}: ${name} of row ${row}`);
+}
+
+/** One step's inputs: two sources, two targets, three masked-LM labels. */
+export interface Sample {
+  sources: number[][];
+  types: number[][];
+  targets: number[][];
+  labels: number[];
+}
+
+/** A different sample for each seed. */
+export function sampleOf(seed: number): Sample {
+  const sources = [randomText(seed, 7), randomText(seed + 1, 4)];
+  return {
+    sources,
+    types: sources.map((text) => text.map((_, at) => at % 3)),
+    targets: [randomText(seed + 2, 5), randomText(seed + 3, 6)],
+    labels: randomText(seed + 4, 3),
+  };
+}
+
+/** MLM + sentence + LM loss; the last token of the first source is padding. */
+export function lossOf(model: PlugModel, sample: Sample, options: ForwardOptions): Tensor {
+  const source = textBatch(packTexts(sample.sources, sample.types), Int32Array.of(6, 4));
+  const target = textBatch(packTexts(sample.targets));
+  const encoded = model.encode(source, options);
+  const decoded = model.decode(target, encoded, source.layout, options);
+  return mlmLoss(model, encoded, indexTensor([1, 4, 9]), indexTensor(sample.labels), options)
+    .add(sentenceLoss(model, encoded, source.layout, indexTensor([2, 0])))
+    .add(lmLoss(model, decoded, indexTensor(sample.targets.flat()), options));
 }
