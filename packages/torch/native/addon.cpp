@@ -50,6 +50,7 @@ NAPI_MODULE_INIT() {
   keepFreedPages();
   // libtorch puts C++ stacks into its errors, which takes 10 ms for each; ours name the operator instead.
   c10::SetStackTraceFetcher([] { return std::string(); });
+  useReusingAllocator();
   auto environment = std::make_shared<Environment>();
   environment->env = env;
   environment->thread = std::this_thread::get_id();

@@ -8,6 +8,7 @@ void addFunction(napi_env env, napi_value exports, const char* name, napi_callba
 void registerDispatch(napi_env env, napi_value exports);
 void registerAutograd(napi_env env, napi_value exports);
 void registerBuffers(napi_env env, napi_value exports);
+void useReusingAllocator();
 void registerRuntime(napi_env env, napi_value exports);
 
 } // namespace openplug

@@ -7,6 +7,7 @@ import {
   backward,
   checkpoint,
   DisposedError,
+  empty,
   keep,
   liveTensorBytes,
   liveTensorCount,
@@ -173,6 +174,34 @@ describe('live tensors', () => {
     assert.equal(liveTensorBytes() - before, 0);
     using borrowed = tensor(new Float32Array(1000), { share: true });
     assert.equal(borrowed.numel + liveTensorBytes() - before, 1000);
+  });
+});
+
+describe('the memory of the process', () => {
+  it('does not grow by making and freeing tensors of one size', () => {
+    const round = () => scope(() => ones([2_000_000]).exp().select(0, 0).item()); // 8 MB each
+    round();
+    const before = process.memoryUsage().rss;
+    for (let i = 0; i < 100; i++) round();
+    const grown = process.memoryUsage().rss - before;
+    assert.ok(grown < 100e6, `${grown} bytes more after making and freeing 1600 MB`);
+  });
+
+  it('is usable to both ends of every block, and asking for too much is an error', () => {
+    for (const size of [1, 3, 17, 1000, 300_000])
+      scope(() => {
+        const x = ones([size], 'int8');
+        assert.deepEqual(
+          x
+            .narrow(0, size - 1, 1)
+            .fill_(2)
+            .toArray(),
+          [2],
+        );
+        assert.equal(x.sum().item(), size + 1);
+      });
+    assert.throws(() => empty([2 ** 50]), /memory/);
+    assert.deepEqual(empty([0]).toArray(), []);
   });
 });
 

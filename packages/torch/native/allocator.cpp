@@ -1,0 +1,46 @@
+// Memory of tensors. libtorch asks the C library for aligned blocks (posix_memalign), which glibc before 2.38 does
+// not hand out again once they are freed (its bug 14581): a loop that makes and frees one tensor grows without end.
+// Plain malloc does reuse its blocks, so we align within one and keep its start in front of the data.
+#include "addon.h"
+
+#include <c10/core/CPUAllocator.h>
+#include <cstdlib>
+#include <cstring>
+
+namespace openplug {
+namespace {
+
+constexpr size_t kAlignment = 64; // libtorch's own: a cache line, and the widest vector
+
+void release(void* data) {
+  if (data) std::free(static_cast<void**>(data)[-1]);
+}
+
+at::DataPtr acquire(size_t bytes) {
+  void* data = nullptr;
+  if (bytes > 0) {
+    void* block = bytes < SIZE_MAX / 2 ? std::malloc(bytes + kAlignment + sizeof(void*)) : nullptr;
+    TORCH_CHECK(block, "not enough memory: could not get ", bytes, " bytes");
+    auto address = (reinterpret_cast<uintptr_t>(block) + sizeof(void*) + kAlignment - 1) & ~(kAlignment - 1);
+    data = reinterpret_cast<void*>(address);
+    static_cast<void**>(data)[-1] = block;
+  }
+  return {data, data, &release, at::Device(at::kCPU)};
+}
+
+// No `override`: libtorch 2 dropped the const of allocate() and added copy_data().
+struct ReusingAllocator final : at::Allocator {
+  at::DataPtr allocate(size_t bytes) const { return acquire(bytes); }
+  at::DataPtr allocate(size_t bytes) { return acquire(bytes); }
+  at::DeleterFnPtr raw_deleter() const override { return &release; }
+  void copy_data(void* to, const void* from, size_t bytes) const { std::memcpy(to, from, bytes); }
+};
+
+} // namespace
+
+void useReusingAllocator() {
+  static auto* allocator = new ReusingAllocator; // never destroyed: libtorch may allocate until the process ends
+  c10::SetCPUAllocator(allocator, /*priority=*/1);
+}
+
+} // namespace openplug
