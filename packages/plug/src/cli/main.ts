@@ -4,16 +4,24 @@ import type { Command } from 'commander';
 import { createProgram, usageStatus } from './command.js';
 import { registerCorpus } from './corpus.js';
 import { registerDoctor } from './doctor.js';
+import { registerEvaluate } from './evaluate.js';
+import { registerFinetune } from './finetune.js';
 import { registerGenerate } from './generate.js';
 import { flushOutput, printError } from './output.js';
 import { stopProgress } from './progress.js';
+import { registerPretrain } from './pretrain.js';
+import { registerQuickstart } from './quickstart.js';
 import { registerTokenizer } from './tokenizer.js';
 
 // In the order of the pipeline, which is also the order of the help.
 const registrations: readonly ((program: Command) => void)[] = [
   registerDoctor,
+  registerQuickstart,
   registerTokenizer,
   registerCorpus,
+  registerPretrain,
+  registerFinetune,
+  registerEvaluate,
   registerGenerate,
 ];
 

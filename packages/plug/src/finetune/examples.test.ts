@@ -92,7 +92,7 @@ describe('findSplitFiles', () => {
   it('sorts by name, takes the task’s own names first, and refuses to guess', () => {
     const folder = temporaryFolder();
     mkdirSync(join(folder, 'more'));
-    for (const name of ['train.10k.json', 'train.50k.json', 'dev.json', 'notes.txt'])
+    for (const name of ['train.10k.json', 'train.50k.json', 'dev.json', 'test.json', 'notes.txt'])
       writeFileSync(join(folder, name), '');
     const at = (name: string) => join(folder, name);
     assert.deepEqual(findSplitFiles([folder], ocnli), {

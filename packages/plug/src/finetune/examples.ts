@@ -77,6 +77,7 @@ export function findSplitFiles(paths: readonly string[], task: FinetuneTask): Re
 
 function inFolder(folder: string, names: readonly string[], split: SplitName, task: FinetuneTask): string[] {
   const wanted = task.files?.[split];
+  if (task.files && wanted === undefined) return [];
   if (wanted !== undefined && names.includes(wanted)) return [join(folder, wanted)];
   const found = names.filter((name) => splitOfName(name) === split);
   if (found.length > 1)

@@ -15,7 +15,7 @@ const taskDefaults = z.strictObject({
 
 const column = z.string().min(1);
 
-/** File names of the splits inside a task's folder, where the names alone do not tell. */
+/** File names of the splits inside a task's folder; with it, splits that it leaves out are not read from folders. */
 const taskFiles = z.strictObject({
   train: z.string().optional(),
   dev: z.string().optional(),
@@ -68,6 +68,8 @@ export type GenerationTask = z.infer<typeof generationTask>;
 export type FinetuneTask = ClassificationTask | GenerationTask;
 
 const pair = { text: 'sentence1', textPair: 'sentence2', label: 'label' };
+// CLUE's test files have no labels.
+const trainAndDev = { train: 'train.json', dev: 'dev.json' };
 const inference = ['entailment', 'neutral', 'contradiction'];
 
 /** Tasks that are known by name; columns and labels as published by CLUE. */
@@ -89,6 +91,7 @@ export const builtInTasks: readonly FinetuneTask[] = [
     labels: inference,
     dropLabels: ['-'],
     metric: 'accuracy',
+    files: trainAndDev,
     defaults: { maxLength: 128 },
   },
   {
@@ -97,6 +100,7 @@ export const builtInTasks: readonly FinetuneTask[] = [
     columns: pair,
     labels: ['0', '1'],
     metric: 'accuracy',
+    files: trainAndDev,
     defaults: { maxLength: 128 },
   },
   {
@@ -122,6 +126,7 @@ export const builtInTasks: readonly FinetuneTask[] = [
       '116',
     ],
     metric: 'accuracy',
+    files: trainAndDev,
     defaults: { maxLength: 128 },
   },
 ];

@@ -1,0 +1,127 @@
+// `plug evaluate`: a fine-tuned model on examples, or any model on held-out text.
+import { statSync } from 'node:fs';
+import { setNumThreads } from '@openplug/torch';
+import type { Command } from 'commander';
+import { z } from 'zod';
+import { resolveModelFolder } from '../checkpoint/index.js';
+import { ConfigError } from '../errors.js';
+import {
+  type ClassificationExample,
+  type ClassifierScores,
+  evaluateClassifier,
+  evaluateGeneration,
+  type FinetuneTask,
+  findSplitFiles,
+  type GenerationExample,
+  type GenerationScores,
+  loadClassifier,
+  loadGenerator,
+  readExamples,
+  readTaskFile,
+  type ScoringOptions,
+  splitNames,
+} from '../finetune/index.js';
+import { chooseDType } from '../pretrain/index.js';
+import { defineCommand } from './command.js';
+import { type CorpusScores, evaluateOnCorpus } from './evaluate-corpus.js';
+import { describeScores } from './finetune-scores.js';
+
+const schema = z.strictObject({
+  model: z.string().describe('model folder, or the folder of a run that has made a model'),
+  data: z
+    .array(z.string())
+    .min(1)
+    .optional()
+    .describe("examples of the model's task: files, or a folder with dev… or test… files"),
+  split: z.enum(splitNames).default('dev').describe('which split of a folder'),
+  corpus: z.string().optional().describe('token corpus, the heldOut split of which is scored'),
+  dtype: z.enum(['auto', 'float32', 'bfloat16']).default('auto').describe('compute dtype'),
+  tokensPerBatch: z.int().min(16).default(4096).describe('tokens of a batch at most'),
+  threads: z.int().min(1).optional().describe("CPU threads, in place of libtorch's choice"),
+  batches: z.int().min(1).default(64).describe('corpus: batches that are scored at most'),
+  maxLength: z.int().min(5).default(512).describe('corpus: longest masked sequence, within the window'),
+  minSideLength: z.int().min(1).default(32).describe('corpus: shortest source and target, in text tokens'),
+  maxSideLength: z.int().min(1).default(512).describe('corpus: longest source and target, within the window'),
+});
+
+type Result =
+  | { model: string; corpus: CorpusScores }
+  | {
+      model: string;
+      task: string;
+      labels?: string[];
+      files: string[];
+      dropped: number;
+      scores: ClassifierScores | GenerationScores;
+    };
+
+export function registerEvaluate(program: Command): void {
+  defineCommand(program, {
+    name: 'evaluate',
+    summary: 'score a fine-tuned model on examples, or any model on held-out text',
+    description:
+      'Classifiers: accuracy with its standard error, macro F1 and the confusion table. Source to target: bits per\n' +
+      'character and perplexity of the targets. On a corpus: masked-LM and sentence accuracy, LM perplexity and bits\n' +
+      'per character.',
+    schema,
+    examples: [
+      ['plug evaluate --model runs/ocnli --data data/ocnli --split dev', 'the dev split of a folder'],
+      ['plug evaluate --model runs/ocnli --data own.jsonl --json', 'own examples, one JSON object'],
+      ['plug evaluate --model runs/quickstart/stage2 --corpus runs/quickstart/corpus', 'held-out text'],
+    ],
+    run({ settings }): Result {
+      if ((settings.data === undefined) === (settings.corpus === undefined))
+        throw new ConfigError('Give either --data (examples of the task) or --corpus (held-out text).');
+      if (settings.threads !== undefined) setNumThreads(settings.threads);
+      const model = resolveModelFolder(settings.model);
+      const computeDType = chooseDType(settings.dtype);
+      if (settings.corpus !== undefined)
+        return { model, corpus: evaluateOnCorpus(model, settings.corpus, { ...settings, computeDType }) };
+      const task = readTaskFile(model)?.task;
+      if (!task)
+        throw new ConfigError(
+          `${model} was not fine-tuned for a task (it has no task.json): use --corpus, or \`plug finetune\` first.`,
+        );
+      const files = (settings.data ?? []).flatMap((path) => filesOf(path, task, settings.split));
+      const { examples, dropped } = readExamples(files, task);
+      const { tokensPerBatch } = settings;
+      const scores = scoresOf(model, task, examples, { forward: { computeDType }, tokensPerBatch });
+      const labels = task.kind === 'classification' && { labels: task.labels };
+      return { model, task: task.name, ...labels, files, dropped, scores };
+    },
+    render(result) {
+      if ('corpus' in result) {
+        const lines = Object.entries(result.corpus).flatMap(([part, scores]) =>
+          Object.entries(scores as Record<string, number>).map(
+            ([name, value]) => `${part} ${name} ${value.toFixed(4)}`,
+          ),
+        );
+        return lines.join('\n');
+      }
+      const left = result.dropped > 0 ? `\n${result.dropped} rows left out for their label` : '';
+      return describeScores(result.scores, result.labels) + left;
+    },
+  });
+}
+
+function filesOf(path: string, task: FinetuneTask, split: (typeof splitNames)[number]): string[] {
+  if (!statSync(path, { throwIfNoEntry: false })?.isDirectory()) return [path];
+  const found = findSplitFiles([path], task)[split];
+  if (found.length === 0)
+    throw new ConfigError(`${path} has no ${split}… file. Choose another --split, or name it.`);
+  return found;
+}
+
+function scoresOf(
+  folder: string,
+  task: FinetuneTask,
+  examples: readonly (ClassificationExample | GenerationExample)[],
+  options: ScoringOptions,
+): ClassifierScores | GenerationScores {
+  if (task.kind === 'generation') {
+    using generator = loadGenerator(folder);
+    return evaluateGeneration(generator, examples as readonly GenerationExample[], options).scores;
+  }
+  using classifier = loadClassifier(folder);
+  return evaluateClassifier(classifier, examples as readonly ClassificationExample[], options).scores;
+}
