@@ -6,6 +6,7 @@ import fc from 'fast-check';
 import { loadModel } from '../checkpoint/index.js';
 import { ConfigError, TokenizerError } from '../errors.js';
 import { readReference } from '../parity/reference.js';
+import { keyedRandom } from '../random.js';
 import { tokenizerFromVocabulary } from '../text/index.js';
 import { exact, logSumExp, plainLogits, tokenizer, tokens, writer } from './generate.test-support.js';
 import {
@@ -120,7 +121,8 @@ describe('generate', () => {
           withFloat64,
         );
         for (const [row, { texts }] of together.entries()) {
-          for (const { seed, tokenIds, finish } of texts) {
+          for (const [candidate, { seed, tokenIds, finish }] of texts.entries()) {
+            assert.equal(seed, (chosen.seed + 2 * row + candidate) % 2 ** 32);
             const settings = { ...chosen, seed: seed! };
             const alone = await generate(model, tokenizer, prompts[row]!, settings, withFloat64);
             assert.deepEqual(alone.texts[0]!.tokenIds, tokenIds);
@@ -141,6 +143,25 @@ describe('generate', () => {
     const others = await Promise.all([6, 7, 8, 9].map(write));
     const distinct = new Set([first, ...others].map(({ texts }) => texts[0]!.tokenIds.join()));
     assert.equal(distinct.size, 5);
+  });
+
+  it('draws token i with the random number of the seed and i alone', async () => {
+    using model = writer(4);
+    // So hot that all tokens are as good as equally probable: the random number alone decides the rank.
+    const settings = { seed: 77, temperature: 1e6, topK: 0, minLength: 20, maxLength: 20 };
+    const { texts } = await generate(model, tokenizer, '春', settings, withFloat64);
+    const source = [special.cls, ...tokenizer.encode('春'), special.sep];
+    const ranks = texts[0]!.tokenIds.map((id, step, ids) => {
+      const logits = plainLogits(model, source, [special.cls, ...ids.slice(0, step)]);
+      const better = (other: number) =>
+        logits[other]! > logits[id]! && ![...forbidden, special.sep].includes(other);
+      return tokens.filter((_, other) => better(other)).length;
+    });
+    const numAllowed = tokens.length - 5;
+    assert.deepEqual(
+      ranks,
+      ranks.map((_, step) => Math.floor(keyedRandom(77, step).uniform() * numAllowed)),
+    );
   });
 
   it('draws first tokens with the model’s own probabilities, cut to top-k', async () => {
