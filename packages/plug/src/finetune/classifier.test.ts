@@ -3,9 +3,10 @@ import assert from 'node:assert/strict';
 import { rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
+import { scope } from '@openplug/torch';
 import fc from 'fast-check';
 import { loadModel } from '../checkpoint/index.js';
-import { newParameters } from '../model/index.js';
+import { inference, newParameters, type ParameterSource, packTexts, textBatch } from '../model/index.js';
 import { keyedRandom } from '../random.js';
 import { encodeTarget, encodeText, longestFirst } from './encoding.js';
 import { epochEnds, exampleStream, scoringBatches } from './example-batches.js';
@@ -104,7 +105,14 @@ describe('example batches', () => {
         batches.flat().sort((a, b) => a - b),
         lengths.map((_, index) => index),
       );
-    assert.notDeepEqual(epochs[0], epochs[1]);
+    const mates = epochs.map(
+      (batches) => new Set(batches.map((batch) => batch.sort((a, b) => a - b).join())),
+    );
+    const shared = [...mates[0]!].filter((batch) => mates[1]!.has(batch)).length;
+    assert.ok(
+      shared < mates[0]!.size / 2,
+      `${shared} of ${mates[0]!.size} batches are those of the epoch before`,
+    );
     const tokens = epochs
       .flat()
       .map((batch) => batch.reduce((sum, index) => sum + lengths[index]!.source, 0));
@@ -124,6 +132,24 @@ describe('example batches', () => {
 });
 
 describe('PlugClassifier', () => {
+  it('is the sentence head of pre-training when it has its weights', () => {
+    const model = loadModel(writeTestModel(temporaryFolder(), { decHiddenLayers: 0, initializerRange: 0.3 }));
+    const head: ParameterSource = {
+      get: (name) =>
+        model.parameters.get(name.replace('classifier', 'cls.seq_relationship'))!.detach().clone(),
+    };
+    const task = { ...pairTask, labels: ['next', 'previous', 'random'] };
+    using classifier = new PlugClassifier(model, testTokenizer, task, 24, head);
+    const [prediction] = classifier.predict([{ text: '春江', textPair: '潮水連' }]);
+    const ids = [cls, id('春'), id('江'), sep, id('潮'), id('水'), id('連'), sep];
+    const wanted = scope(() => {
+      const batch = textBatch(packTexts([ids], [[0, 0, 0, 0, 1, 1, 1, 1]]));
+      return model.sentenceLogits(model.encode(batch, inference), batch.layout).softmax(-1).toArray();
+    });
+    for (const [label, probability] of prediction!.probabilities.entries())
+      assert.ok(Math.abs(probability - wanted[label]!) < 1e-6);
+  });
+
   it('gives an example the same probabilities alone and among others', () => {
     using classifier = newClassifier(temporaryFolder(), pairTask);
     const examples = springExamples(9, 20).map(({ text }, index) => ({
