@@ -156,8 +156,10 @@ napi_value gradient(napi_env env, napi_callback_info info) {
   return guarded(env, [] { return "grad"; }, [&]() -> napi_value {
     Arguments arguments(env, info);
     at::Tensor tensor = unboxTensor(env, arguments[0], "self");
-    if (arguments.count > 1)
+    if (arguments.count > 1) {
       tensor.mutable_grad() = isNullish(env, arguments[1]) ? at::Tensor() : unboxTensor(env, arguments[1], "grad");
+      return makeUndefined(env);
+    }
     const at::Tensor& current = tensor.grad();
     return current.defined() ? boxTensor(*Environment::of(env), current) : makeUndefined(env);
   });

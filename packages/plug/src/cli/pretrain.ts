@@ -1,0 +1,54 @@
+// `plug pretrain`: one stage of pre-training.
+import type { Command } from 'commander';
+import { printSettings } from '../config/index.js';
+import { pretrain, pretrainSchema } from '../pretrain/index.js';
+import { defineCommand } from './command.js';
+import { createProgress } from './progress.js';
+
+export function registerPretrain(program: Command): void {
+  defineCommand(program, {
+    name: 'pretrain',
+    summary: 'train stage 1 (encoder) or stage 2 (encoder-decoder) on a token corpus',
+    description: 'A run is a folder: settings, metrics as JSON lines, checkpoints, and at the end model/. Ctrl-C saves; the same command continues, bit for bit.',
+    schema: pretrainSchema,
+    examples: [
+      [
+        'plug pretrain --stage 1 --corpus runs/poetry --tokenizer runs/vocabulary --size tiny --total-steps 2000 --learning-rate 1e-3 --out runs/stage1',
+        'an encoder with masked LM, word order and sentence order',
+      ],
+      [
+        'plug pretrain --stage 2 --init runs/stage1 --corpus runs/poetry --tokenizer runs/vocabulary --size tiny --total-steps 4000 --out runs/stage2',
+        'adds a decoder and trains it to continue texts',
+      ],
+    ],
+    interruptible: true,
+    async run({ settings, resolved, signal }) {
+      printSettings(pretrainSchema, resolved);
+      const { totalSteps } = settings;
+      let progress = createProgress({ label: `stage ${settings.stage}`, total: totalSteps, unit: 'steps' });
+      const result = await pretrain(
+        settings,
+        {
+          onResume(step) {
+            progress.finish(`Continuing at step ${step}`);
+            progress = createProgress({ label: `stage ${settings.stage}`, total: totalSteps, unit: 'steps', startAt: step });
+          },
+          onStep: (line) =>
+            progress.update(line.step, {
+              loss: Number(line.loss).toFixed(3),
+              'tokens/s': Number(line.tokensPerSecond).toFixed(0),
+            }),
+          onEvaluate: ({ kind: _, step, ...scores }) => progress.note(`  step ${step}, held out: ${JSON.stringify(scores)}`),
+          onNote: (text) => progress.note(text),
+        },
+        signal,
+      );
+      progress.finish();
+      if (!result.finished)
+        process.stderr.write(`Stopped at step ${result.step} and saved. The same command continues from there.\n`);
+      return { run: settings.out, ...result };
+    },
+    render: ({ finished, step, model, scores }) =>
+      finished ? `Finished after ${step} steps: ${model}\n${JSON.stringify(scores)}` : '',
+  });
+}
