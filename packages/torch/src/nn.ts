@@ -109,11 +109,13 @@ export function mergeHeads(x: Tensor, lengths: Tensor, numTokens: number): Tenso
 }
 
 /**
- * Mean of −log softmax(logits)[label] over rows, computed in at least fp32.
+ * Mean of −log softmax(logits)[label] over rows, in one pass with its gradient; computed and returned in fp32, in
+ * float64 for float64 logits. A logit of −∞ is a class without probability; no rows at all give NaN.
  * @param logits [M, V]
  * @param labels int64 [M], every one a class: leave unlabelled rows out beforehand
+ * @throws NativeError naming the row when a label is no class
  */
 export function crossEntropy(logits: Tensor, labels: Tensor): Tensor {
-  const wide = logits.dtype === 'float64' ? logits : logits.to('float32');
-  return aten.nll_loss(wide.logSoftmax(-1), labels);
+  const storage = logits.dtype === 'float16' ? logits.to('float32') : logits;
+  return callOperator('openplug::cross_entropy', storage, labels) as Tensor;
 }

@@ -1,0 +1,227 @@
+// Kernels that replace a chain of library operators, against that chain in float64 over shapes and storage dtypes,
+// against central differences, over thread counts, and at their edges. The kernels' part of the file runs again in
+// child processes limited to AVX2 and to the baseline.
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import { after, describe, it } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import { aten } from './aten.js';
+import { backward, noGrad } from './autograd.js';
+import { full, ones, tensor, zeros } from './create.js';
+import { NativeError } from './errors.js';
+import * as nn from './nn.js';
+import { getNumThreads, setNumThreads } from './runtime.js';
+import { scope } from './scope.js';
+import type { Tensor } from './tensor.js';
+
+const floatTypes = ['float64', 'float32', 'bfloat16'] as const;
+type FloatType = (typeof floatTypes)[number];
+/** Largest accepted |difference| / (1 + |expected|) by dtype; bfloat16 has 8 bits. */
+const budget: Record<FloatType, number> = { float64: 1e-12, float32: 3e-6, bfloat16: 8e-3 };
+
+/** Roughly normal values that depend on `seed` only. */
+function randomTensor(shape: readonly number[], seed: number, dtype: FloatType = 'float64'): Tensor {
+  let state = (seed * 2654435761 + 12345) >>> 0;
+  const next = () => {
+    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+    return state / 4294967296;
+  };
+  const size = shape.reduce((product, length) => product * length, 1);
+  const values = Float64Array.from({ length: size }, () => 1.7 * (next() + next() + next() + next() - 2));
+  return tensor(values, { shape }).to(dtype);
+}
+
+function assertClose(actual: Tensor, expected: Tensor, tolerance: number, what = ''): void {
+  assert.deepEqual(actual.shape, expected.shape, what);
+  const got = actual.to('float64').toArray();
+  const want = expected.to('float64').toArray();
+  for (let i = 0; i < got.length; i++)
+    assert.ok(
+      Math.abs(got[i]! - want[i]!) <= tolerance * (1 + Math.abs(want[i]!)),
+      `${what} element ${i}: got ${got[i]}, expected ${want[i]} within ${tolerance}`,
+    );
+}
+
+/** Gradients of sum(output · fixed weights, which bfloat16 holds exactly) for `inputs` by backward. */
+function gradients(output: (inputs: Tensor[]) => Tensor, inputs: Tensor[]): Tensor[] {
+  const leaves = inputs.map((input) => input.detach().clone());
+  for (const leaf of leaves) leaf.requiresGrad = true;
+  const result = output(leaves);
+  backward(result.mul(randomTensor(result.shape, 99, 'bfloat16').to(result.dtype)).sum());
+  return leaves.map((leaf) => leaf.grad!);
+}
+
+/** Compares `gradients` with central differences in float64. */
+function checkGradients(output: (inputs: Tensor[]) => Tensor, inputs: Tensor[]): void {
+  const loss = (values: Tensor[]) =>
+    noGrad(() =>
+      scope(() => {
+        const result = output(values);
+        return result
+          .mul(randomTensor(result.shape, 99, 'bfloat16').to('float64'))
+          .sum()
+          .item();
+      }),
+    );
+  const step = 1e-5;
+  for (const [which, gradient] of gradients(output, inputs).entries()) {
+    const base = inputs[which]!.toArray();
+    for (const [i, analytic] of gradient.toArray().entries()) {
+      const [above, below] = [step, -step].map((delta) => {
+        const moved = base.slice();
+        moved[i]! += delta;
+        return loss(inputs.with(which, tensor(moved, { dtype: 'float64', shape: inputs[which]!.shape })));
+      });
+      const numeric = (above! - below!) / (2 * step);
+      assert.ok(
+        Math.abs(analytic - numeric) <= 1e-6 * (1 + Math.abs(numeric)),
+        `input ${which}, element ${i}: backward ${analytic}, central difference ${numeric}`,
+      );
+    }
+  }
+}
+
+const threads = getNumThreads();
+after(() => setNumThreads(threads));
+
+/** Bits of results with one and with three threads. */
+function assertSameForAnyThreadCount(body: () => Tensor[]): void {
+  const results = [1, 3].map((count) => {
+    setNumThreads(count);
+    return body().map((result) => result.toArray());
+  });
+  setNumThreads(threads);
+  assert.deepEqual(results[0], results[1]);
+}
+
+describe('crossEntropy', () => {
+  const labelsOf = (rows: number, classes: number) =>
+    tensor(
+      Array.from({ length: rows }, (_, row) => (row * 7919 + 3) % classes),
+      { dtype: 'int64', shape: [rows] },
+    );
+  const plain = (logits: Tensor, labels: Tensor) => aten.nll_loss(logits.logSoftmax(-1), labels);
+
+  for (const dtype of floatTypes) {
+    it(`agrees with logSoftmax and nll_loss in float64, forward and backward, ${dtype}`, () => {
+      for (const [rows, classes] of [
+        [1, 1],
+        [3, 7],
+        [40, 133],
+        [5, 3001],
+      ] as const) {
+        scope(() => {
+          const logits = randomTensor([rows, classes], rows, dtype).mul(3);
+          const labels = labelsOf(rows, classes);
+          const loss = nn.crossEntropy(logits, labels);
+          assert.equal(loss.dtype, dtype === 'float64' ? 'float64' : 'float32');
+          assertClose(
+            loss,
+            plain(logits.to('float64'), labels),
+            dtype === 'float64' ? 1e-12 : 1e-6,
+            `${rows}`,
+          );
+          const [got] = gradients(([x]) => nn.crossEntropy(x!, labels), [logits]);
+          const [want] = gradients(([x]) => plain(x!, labels), [logits.to('float64')]);
+          assert.equal(got!.dtype, dtype);
+          assertClose(got!.to('float64').mul(rows), want!.mul(rows), budget[dtype], `gradient ${rows}`);
+        });
+      }
+    });
+  }
+
+  it('has right gradients by central differences, also of strided logits', () => {
+    checkGradients(([x]) => nn.crossEntropy(x!, labelsOf(4, 6)), [randomTensor([4, 6], 1)]);
+    checkGradients(
+      ([x]) => nn.crossEntropy(x!.transpose(0, 1).narrow(1, 1, 5), labelsOf(4, 5)),
+      [randomTensor([6, 4], 1)],
+    );
+  });
+
+  it('scales its gradient by what comes in, and again when the graph is kept', () => {
+    const logits = randomTensor([4, 6], 2, 'float32');
+    logits.requiresGrad = true;
+    const loss = nn.crossEntropy(logits, labelsOf(4, 6));
+    backward(loss, undefined, true);
+    const once = logits.grad!.toArray();
+    backward(loss.mul(-3), undefined, true);
+    backward(loss);
+    for (const [i, value] of logits.grad!.toArray().entries())
+      assert.ok(Math.abs(value + once[i]!) < 1e-6, `${i}: ${value} for ${-once[i]!}`);
+    logits.grad = undefined;
+    backward(nn.crossEntropy(logits, labelsOf(4, 6)).add(nn.crossEntropy(logits, labelsOf(4, 6))));
+    assertClose(logits.grad!, tensor(once, { shape: [4, 6] }).mul(2), 1e-6);
+    logits.requiresGrad = false;
+  });
+
+  it('does not depend on the number of threads, nor on whether a gradient is wanted', () => {
+    for (const dtype of floatTypes)
+      assertSameForAnyThreadCount(() => {
+        const logits = randomTensor([70, 2500], 3, dtype);
+        const labels = labelsOf(70, 2500);
+        const without = nn.crossEntropy(logits, labels);
+        const [gradient] = gradients(
+          ([x]) => {
+            const loss = nn.crossEntropy(x!, labels);
+            assert.equal(loss.item(), without.item());
+            return loss;
+          },
+          [logits],
+        );
+        return [without, gradient!];
+      });
+  });
+
+  it('gives masked classes no probability and no gradient, and huge logits no overflow', () => {
+    for (const dtype of floatTypes) {
+      const real = randomTensor([3, 5], 4, dtype);
+      const masked = aten.constant_pad_nd(real, [0, 3], Number.NEGATIVE_INFINITY);
+      const labels = labelsOf(3, 5);
+      assert.equal(nn.crossEntropy(masked, labels).item(), nn.crossEntropy(real, labels).item());
+      const [gradient] = gradients(([x]) => nn.crossEntropy(x!, labels), [masked]);
+      assert.deepEqual(gradient!.narrow(1, 5, 3).toArray(), new Array(9).fill(0));
+      const huge = tensor([1e30, 0, -1e30], { shape: [1, 3] }).to(dtype);
+      assert.equal(nn.crossEntropy(huge, tensor([0], { dtype: 'int64' })).item(), 0);
+    }
+    const impossible = tensor([0, Number.NEGATIVE_INFINITY], { shape: [1, 2] });
+    assert.equal(nn.crossEntropy(impossible, tensor([1], { dtype: 'int64' })).item(), Infinity);
+  });
+
+  it('passes NaN on, and is NaN for no rows', () => {
+    const bad = tensor([0, Number.NaN, 1, 2, 3, 4], { shape: [2, 3] });
+    assert.ok(Number.isNaN(nn.crossEntropy(bad, labelsOf(2, 3)).item()));
+    const hopeless = full([1, 3], Number.NEGATIVE_INFINITY);
+    assert.ok(Number.isNaN(nn.crossEntropy(hopeless, labelsOf(1, 3)).item()));
+    const none = zeros([0, 3]);
+    none.requiresGrad = true;
+    const loss = nn.crossEntropy(none, labelsOf(0, 3));
+    assert.ok(Number.isNaN(loss.item()));
+    backward(loss);
+    assert.deepEqual(none.grad!.shape, [0, 3]);
+  });
+
+  it('refuses labels that are no class, and shapes and dtypes that do not fit', () => {
+    for (const label of [4, -1, -100])
+      assert.throws(
+        () => nn.crossEntropy(ones([2, 4]), tensor([0, label], { dtype: 'int64' })),
+        new RegExp(`label of row 1 is ${label}, expected a class from 0 to 3`),
+      );
+    assert.throws(() => nn.crossEntropy(ones([2, 4]), labelsOf(3, 4)), /expected int64 labels \[2\]/);
+    assert.throws(() => nn.crossEntropy(ones([2, 4]), ones([2])), /expected int64 labels/);
+    assert.throws(() => nn.crossEntropy(ones([4]), labelsOf(4, 4)), /expected logits \[M, V\]/);
+    assert.throws(() => nn.crossEntropy(ones([2, 4], 'int32'), labelsOf(2, 4)), NativeError);
+  });
+});
+
+describe('instruction sets', { skip: process.env.OPENPLUG_KERNELS_CHILD === '1' }, () => {
+  for (const capability of ['avx2', 'default']) {
+    it(`passes every kernel test above limited to ${capability}`, () => {
+      const { NODE_TEST_CONTEXT: _, ...environment } = process.env;
+      const child = spawnSync(process.execPath, [fileURLToPath(import.meta.url)], {
+        env: { ...environment, ATEN_CPU_CAPABILITY: capability, OPENPLUG_KERNELS_CHILD: '1' },
+        encoding: 'utf8',
+      });
+      assert.equal(child.status, 0, child.stdout.slice(-3000) + child.stderr.slice(-1000));
+    });
+  }
+});
