@@ -12,7 +12,7 @@ import { NativeError } from './errors.js';
 import * as nn from './nn.js';
 import { getNumThreads, setNumThreads } from './runtime.js';
 import { scope } from './scope.js';
-import type { Tensor } from './tensor.js';
+import { callOperator, type Tensor } from './tensor.js';
 
 const floatTypes = ['float64', 'float32', 'bfloat16'] as const;
 type FloatType = (typeof floatTypes)[number];
@@ -210,6 +210,107 @@ describe('crossEntropy', () => {
     assert.throws(() => nn.crossEntropy(ones([2, 4]), ones([2])), /expected int64 labels/);
     assert.throws(() => nn.crossEntropy(ones([4]), labelsOf(4, 4)), /expected logits \[M, V\]/);
     assert.throws(() => nn.crossEntropy(ones([2, 4], 'int32'), labelsOf(2, 4)), NativeError);
+  });
+});
+
+describe('layerNorm', () => {
+  const inputsOf = (shape: number[], type: FloatType) => {
+    const columns = [shape.at(-1)!];
+    const parameters = type === 'float64' ? 'float64' : 'float32';
+    return [
+      randomTensor(shape, 5, type),
+      randomTensor(columns, 6, parameters).add(1),
+      randomTensor(columns, 7, parameters),
+    ];
+  };
+  const plain = ([x, weight, bias]: Tensor[]) => {
+    const centred = x!.sub(x!.mean([-1], true));
+    const variance = centred.mul(centred).mean([-1], true);
+    return centred.div(variance.add(1e-3).sqrt()).mul(weight!).add(bias!);
+  };
+
+  for (const [type, outType] of [
+    ['float64', 'float64'],
+    ['float32', 'float32'],
+    ['float32', 'bfloat16'],
+    ['bfloat16', 'float32'],
+    ['bfloat16', 'bfloat16'],
+  ] as const) {
+    it(`agrees with plain operators in float64, forward and backward, ${type} to ${outType}`, () => {
+      for (const shape of [[1, 1], [5], [3, 7], [2, 70, 33], [9, 513]])
+        scope(() => {
+          const inputs = inputsOf(shape, type);
+          const wide = inputs.map((input) => input.to('float64'));
+          const fused = ([x, weight, bias]: Tensor[]) => nn.layerNorm(x!, weight!, bias!, 1e-3, outType);
+          assert.equal(fused(inputs).dtype, outType);
+          assertClose(fused(inputs), plain(wide), budget[outType], `${shape}`);
+          const [got, want] = [gradients(fused, inputs), gradients(plain, wide)];
+          for (const [i, gradient] of got.entries()) {
+            assert.equal(gradient.dtype, inputs[i]!.dtype);
+            // Sums of up to 140 products, and gradients of x that cancel: a few times the rounding of one number.
+            const tolerance = 4 * budget[i === 0 ? type : type === 'float64' ? type : 'float32'];
+            assertClose(gradient, want[i]!, tolerance, `${shape} gradient ${i}`);
+          }
+        });
+    });
+  }
+
+  it('has right gradients by central differences, also of strided inputs', () => {
+    const inputs = inputsOf([2, 3, 5], 'float64');
+    checkGradients(([x, weight, bias]) => nn.layerNorm(x!, weight!, bias!, 1e-3), inputs);
+    checkGradients(
+      ([x, weight, bias]) => nn.layerNorm(x!.transpose(0, 1).transpose(0, 2), weight!, bias!, 1e-3),
+      [randomTensor([3, 5, 2], 8), ...inputs.slice(1)],
+    );
+  });
+
+  it('does not depend on the number of threads', () => {
+    for (const type of floatTypes)
+      assertSameForAnyThreadCount(() => {
+        const inputs = inputsOf([700, 96], type);
+        const fused = ([x, weight, bias]: Tensor[]) => nn.layerNorm(x!, weight!, bias!, 1e-3);
+        return [fused(inputs), ...gradients(fused, inputs)];
+      });
+  });
+
+  it('subtracts large means exactly enough, and takes constant and empty rows', () => {
+    const x = randomTensor([4, 300], 9, 'float32').add(1000);
+    const [weight, bias] = [ones([300]), zeros([300])];
+    const wide = [x, weight, bias].map((input) => input.to('float64'));
+    assertClose(nn.layerNorm(x, weight, bias, 1e-3), plain(wide), 2e-4);
+    assert.deepEqual(nn.layerNorm(full([1, 300], 7), weight, bias, 1e-5).toArray(), bias.toArray());
+    assert.deepEqual(nn.layerNorm(zeros([0, 300]), weight, bias, 1e-5).shape, [0, 300]);
+    const [gradX, gradWeight] = gradients(
+      ([a, w]) => nn.layerNorm(a!, w!, bias, 1e-5),
+      [zeros([0, 300]), weight],
+    );
+    assert.deepEqual(gradX!.shape, [0, 300]);
+    assert.deepEqual(gradWeight!.toArray(), bias.toArray());
+  });
+
+  it('takes half-precision parameters and results, computing in fp32', () => {
+    const inputs = inputsOf([3, 40], 'float32').map((input) => input.to('bfloat16').to('float16'));
+    const output = nn.layerNorm(inputs[0]!, inputs[1]!, inputs[2]!, 1e-3);
+    assert.equal(output.dtype, 'float16');
+    assertClose(output, plain(inputs.map((input) => input.to('float64'))), 1e-3);
+    const [x, ...parameters] = inputs.map((input) => input.to('bfloat16'));
+    assert.equal(nn.layerNorm(x!, parameters[0]!, parameters[1]!, 1e-3).dtype, 'bfloat16');
+  });
+
+  it('refuses shapes and dtypes that do not fit', () => {
+    const run = (x: Tensor, weight: Tensor, bias: Tensor) =>
+      callOperator('openplug::layer_norm', x, weight, bias, 1e-5, 'float32');
+    assert.throws(() => run(ones([2, 3]), ones([2]), ones([2])), /expected x \[\.\.\., E\]/);
+    assert.throws(() => run(ones([2, 3]), ones([3]), ones([2])), /expected x \[\.\.\., E\]/);
+    assert.throws(
+      () => run(ones([2, 3]), ones([3], 'bfloat16'), ones([3])),
+      /both be float32 or both float64/,
+    );
+    assert.throws(() => run(ones([2, 3], 'float64'), ones([3]), ones([3])), /must be float32 or bfloat16/);
+    assert.throws(
+      () => run(ones([2, 3], 'float64'), ones([3], 'float64'), ones([3], 'float64')),
+      /float64, got/,
+    );
   });
 });
 

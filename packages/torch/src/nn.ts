@@ -1,5 +1,6 @@
 // Functions that layers are made of, with half-precision and dropout handled in one place.
 import { aten } from './aten.js';
+import type { DType } from './native.js';
 import { callOperator, type Tensor } from './tensor.js';
 
 /**
@@ -20,10 +21,25 @@ export function biasGelu(x: Tensor, bias: Tensor): Tensor {
 
 /**
  * Layer normalisation over the last dimension (Ba et al. 2016, arXiv 1607.06450), biased variance, eps inside the
- * root. Computed in the dtype of `weight` (fp32 under mixed precision), which is also the result's.
+ * root. Computed in fp32, or in float64 when `weight` is; weight and bias get gradients of that precision.
+ * @param x [..., E]
+ * @param weight [E]
+ * @param bias [E]
+ * @param outDType of the result: a half-precision one spares the next matrix product its cast. Default: weight's
  */
-export function layerNorm(x: Tensor, weight: Tensor, bias: Tensor, eps: number): Tensor {
-  return aten.native_layer_norm(x.to(weight.dtype), weight.shape, weight, bias, eps)[0];
+export function layerNorm(
+  x: Tensor,
+  weight: Tensor,
+  bias: Tensor,
+  eps: number,
+  outDType: DType = weight.dtype,
+): Tensor {
+  const wide: DType = weight.dtype === 'float64' ? 'float64' : 'float32';
+  const stored = (dtype: DType): DType => (wide === 'float32' && dtype === 'bfloat16' ? dtype : wide);
+  const input = x.to(stored(x.dtype));
+  const [w, b] = [weight.to(wide), bias.to(wide)];
+  const output = callOperator('openplug::layer_norm', input, w, b, eps, stored(outDType)) as Tensor;
+  return output.to(outDType);
 }
 
 /** Rows of `weight` [V, E] for integer `ids`. @throws NativeError when an id is out of range. */

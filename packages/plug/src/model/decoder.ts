@@ -51,7 +51,7 @@ class DecoderLayer {
   ): Tensor {
     const sites = new DropoutSites(options, this.#index);
     const rate = sites.rate(this.#hiddenDropoutProb);
-    const normed = (norm: LayerNorm, value: Tensor): Tensor => norm.forward(value).to(options.computeDType);
+    const normed = (norm: LayerNorm, value: Tensor): Tensor => norm.forward(value, options.computeDType);
     const attended = this.#attention.forward(normed(this.#inputNorm, x), layout, sites, extend);
     const middle = nn.residualDropout(x, attended, rate, sites.next());
     const crossed = this.crossAttention.forward(normed(this.#crossNorm, middle), layout, memory, sites);
@@ -83,7 +83,7 @@ export class Decoder {
    * All target tokens at once, as in training.
    * @param embedded [N, E]
    * @param encoded [Nsource, E]
-   * @returns [N, E], normalised
+   * @returns [N, E], normalised, in the compute dtype
    */
   forward(
     embedded: Tensor,
@@ -101,7 +101,7 @@ export class Decoder {
           layer.forward(input!, layout, layer.crossAttention.keysValues(memory!, source), options),
         [x, memorySource],
       );
-    return this.#finalNorm.forward(x);
+    return this.#finalNorm.forward(x, options.computeDType);
   }
 
   /** The next tokens of each row, [B·T, E] → [B·T, E]; the cache holds all earlier ones and takes these. */
@@ -112,6 +112,6 @@ export class Decoder {
         cache.append(index, keys, values),
       );
     cache.advance(layout.maxLength);
-    return this.#finalNorm.forward(x);
+    return this.#finalNorm.forward(x, options.computeDType);
   }
 }

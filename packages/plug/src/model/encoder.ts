@@ -37,18 +37,18 @@ class EncoderLayer {
     const { preLn, hiddenDropoutProb } = this.#config;
     const sites = new DropoutSites(options, this.#index);
     const rate = sites.rate(hiddenDropoutProb);
-    const compute = (value: Tensor): Tensor => value.to(options.computeDType);
+    const { computeDType } = options;
     const feedForward = (value: Tensor): Tensor =>
       this.#output.forward(this.#intermediate.forward(value, 'gelu'));
     if (preLn) {
-      const attended = this.#attention.forward(compute(this.#attentionNorm.forward(x)), layout, sites);
+      const attended = this.#attention.forward(this.#attentionNorm.forward(x, computeDType), layout, sites);
       const middle = nn.residualDropout(x, attended, rate, sites.next());
-      const fed = feedForward(compute(this.#feedForwardNorm.forward(middle)));
+      const fed = feedForward(this.#feedForwardNorm.forward(middle, computeDType));
       return nn.residualDropout(middle, fed, rate, sites.next());
     }
-    const attended = this.#attention.forward(compute(x), layout, sites);
+    const attended = this.#attention.forward(x.to(computeDType), layout, sites);
     const middle = this.#attentionNorm.forward(nn.residualDropout(x, attended, rate, sites.next()));
-    const fed = feedForward(compute(middle));
+    const fed = feedForward(middle.to(computeDType));
     return this.#feedForwardNorm.forward(nn.residualDropout(middle, fed, rate, sites.next()));
   }
 }

@@ -25,8 +25,9 @@ export class MaskedLmHead {
 
   /** [M, E] → [M, V]. */
   forward(hidden: Tensor, wordEmbeddings: Tensor, options: ForwardOptions): Tensor {
-    const transformed = this.#norm.forward(this.#dense.forward(hidden.to(options.computeDType), 'gelu'));
-    return nn.linear(transformed.to(options.computeDType), wordEmbeddings, this.#bias);
+    const { computeDType } = options;
+    const transformed = this.#dense.forward(hidden.to(computeDType), 'gelu');
+    return nn.linear(this.#norm.forward(transformed, computeDType), wordEmbeddings, this.#bias);
   }
 }
 

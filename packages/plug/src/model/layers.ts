@@ -1,6 +1,6 @@
 // The two layers that everything is made of. What differs between precisions, quantisation and parallel runs is
 // behind `Linear`; the forward pass does not know.
-import { nn, type Tensor } from '@openplug/torch';
+import { type DType, nn, type Tensor } from '@openplug/torch';
 import type { ParameterScope } from './parameters.js';
 
 /** An affine map over the last dimension. */
@@ -24,13 +24,14 @@ export function denseLinear(
   };
 }
 
-/** Layer normalisation with its own weight and bias [E]; the result has the parameters' dtype. */
+/** Layer normalisation with its own weight and bias [E]. */
 export interface LayerNorm {
-  forward(x: Tensor): Tensor;
+  /** @param dtype of the result; default: the parameters' */
+  forward(x: Tensor, dtype?: DType): Tensor;
 }
 
 export function layerNorm(scope: ParameterScope, hiddenSize: number, eps: number): LayerNorm {
   const weight = scope.get('weight', [hiddenSize], 'ones');
   const bias = scope.get('bias', [hiddenSize], 'zeros');
-  return { forward: (x) => nn.layerNorm(x, weight, bias, eps) };
+  return { forward: (x, dtype) => nn.layerNorm(x, weight, bias, eps, dtype) };
 }
