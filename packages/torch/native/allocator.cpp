@@ -1,6 +1,9 @@
 // Memory of tensors. libtorch asks the C library for aligned blocks (posix_memalign), which glibc before 2.38 does
 // not hand out again once they are freed (its bug 14581): a loop that makes and frees one tensor grows without end.
 // Plain malloc does reuse its blocks, so we align within one and keep its start in front of the data.
+// A cache of freed blocks instead (lists by size, large ones mapped in huge pages, bounded) was measured and is not
+// worth its code: with malloc told to keep its pages (addon.cpp) a training step takes no longer, 66.4 ms against 68.5
+// over 300 steps of varied lengths, and the process holds 480 MB instead of 630, as malloc joins and splits blocks.
 #include "addon.h"
 
 #include <c10/core/CPUAllocator.h>
