@@ -33,14 +33,17 @@ KERNEL_INLINE void normRowsBody(Y* out, Compute<X>* means, Compute<X>* scales, c
     C sum = 0;
 #pragma omp simd reduction(+ : sum)
     for (int64_t j = 0; j < columns; ++j) sum += load(xRow[j]);
-    const C mean = sum / static_cast<C>(columns);
-    C squares = 0;
-#pragma omp simd reduction(+ : squares)
+    const C nearMean = sum / static_cast<C>(columns);
+    C rest = 0, squares = 0;
+#pragma omp simd reduction(+ : rest, squares)
     for (int64_t j = 0; j < columns; ++j) {
-      const C d = load(xRow[j]) - mean;
+      const C d = load(xRow[j]) - nearMean;
+      rest += d;
       squares += d * d;
     }
-    const C scale = C(1) / std::sqrt(squares / static_cast<C>(columns) + eps);
+    rest /= static_cast<C>(columns); // what rounding left out of the mean: matters when it is large
+    const C mean = nearMean + rest;
+    const C scale = C(1) / std::sqrt(squares / static_cast<C>(columns) - rest * rest + eps);
     means[r] = mean;
     scales[r] = scale;
 #pragma omp simd
