@@ -98,9 +98,8 @@ function load(): NativeModule {
     process.env.OPENPLUG_TORCH_ADDON ?? join(packageFolder, 'build', 'Release', 'openplug_torch.node');
   if (!existsSync(path))
     throw new NativeError(`The native addon is not built: ${path} does not exist. Run \`npm run setup\`.`);
-  // OpenMP's threads spin for milliseconds after each parallel loop, which starves whoever else wants the core:
-  // steps took twice as long beside one busy process. Waiting threads sleep unless the user says otherwise.
-  if (!process.env.GOMP_SPINCOUNT) process.env.OMP_WAIT_POLICY ??= 'passive';
+  // oneDNN compiles each shape of matrix product once and keeps 1024; training meets more than that.
+  process.env.ONEDNN_PRIMITIVE_CACHE_CAPACITY ??= '16384';
   try {
     const addon = createRequire(import.meta.url)(path) as NativeModule;
     addon.setErrorClasses(NativeError, DisposedError);

@@ -128,7 +128,7 @@ export function mergeHeads(x: Tensor, lengths: Tensor, numTokens: number): Tenso
  * Mean of −log softmax(logits)[label] over rows, in one pass with its gradient; computed and returned in fp32, in
  * float64 for float64 logits. A logit of −∞ is a class without probability; no rows at all give NaN.
  * @param logits [M, V]
- * @param labels int64 [M], every one a class: leave unlabelled rows out beforehand
+ * @param labels int64 [M]; rows labelled −100 do not count, but cost as much as others: leave most of them out
  * @throws NativeError naming the row when a label is no class
  */
 export function crossEntropy(logits: Tensor, labels: Tensor): Tensor {

@@ -10,8 +10,10 @@ export interface PackedTexts {
   positionIds: Int32Array;
   /** Segment of each token [N]. */
   tokenTypeIds: Int32Array;
-  /** Tokens of each text [B]; they sum to N. */
+  /** Tokens of each text [B]. They sum to N, or to less: tokens past the last text are filler. */
   lengths: Int32Array;
+  /** Length to which rows are padded inside attention. Default: the longest text. */
+  paddedLength?: number;
 }
 
 /** How packed tokens divide into rows. */
@@ -21,7 +23,9 @@ export interface TextLayout {
   /** Leading tokens of each row that others may attend to, int64 [B]; equal to `lengths` unless a row has padding. */
   visible: Tensor;
   numRows: number;
+  /** Length to which rows are padded inside attention; at least the longest row. */
   maxLength: number;
+  /** N, filler included. */
   numTokens: number;
   /** Index of each row's first token [B]. */
   starts: Int32Array;
@@ -42,34 +46,40 @@ export interface TextBatch {
  */
 export function textBatch(texts: PackedTexts, visible?: Int32Array): TextBatch {
   const numTokens = texts.lengths.reduce((sum, length) => sum + length, 0);
-  if (numTokens !== texts.ids.length || texts.lengths.some((length) => length < 1))
+  if (numTokens > texts.ids.length || texts.lengths.some((length) => length < 1))
     throw new ShapeError(
-      `Row lengths [${texts.lengths}] must be positive and sum to the ${texts.ids.length} packed tokens.`,
+      `Row lengths [${texts.lengths}] must be positive and sum to at most the ${texts.ids.length} packed tokens.`,
     );
   return {
     ids: indexTensor(texts.ids),
     positionIds: indexTensor(texts.positionIds),
     tokenTypeIds: indexTensor(texts.tokenTypeIds),
-    layout: textLayout(texts.lengths, visible),
+    layout: textLayout(texts.lengths, visible, {
+      numTokens: texts.ids.length,
+      maxLength: texts.paddedLength ?? 0,
+    }),
   };
 }
 
-/** The layout of rows of these lengths. */
-export function textLayout(lengths: Int32Array, visible: Int32Array = lengths): TextLayout {
+/** The layout of rows of these lengths; `numTokens` and `maxLength` may be larger than they need to be. */
+export function textLayout(
+  lengths: Int32Array,
+  visible: Int32Array = lengths,
+  { numTokens = 0, maxLength = 0 }: { numTokens?: number; maxLength?: number } = {},
+): TextLayout {
   const starts = new Int32Array(lengths.length);
-  let numTokens = 0;
-  let maxLength = 0;
+  let [total, longest] = [0, 0];
   for (const [row, length] of lengths.entries()) {
-    starts[row] = numTokens;
-    numTokens += length;
-    maxLength = Math.max(maxLength, length);
+    starts[row] = total;
+    total += length;
+    longest = Math.max(longest, length);
   }
   return {
     lengths: indexTensor(lengths),
     visible: indexTensor(visible),
     numRows: lengths.length,
-    maxLength,
-    numTokens,
+    maxLength: Math.max(longest, maxLength),
+    numTokens: Math.max(total, numTokens),
     starts,
   };
 }

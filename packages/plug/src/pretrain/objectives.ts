@@ -16,6 +16,8 @@ import {
   batchStream,
   packStage1,
   packStage2,
+  regularStage1,
+  regularStage2,
   type Stage1Batch,
   type Stage1Sampler,
   type Stage2Batch,
@@ -46,7 +48,8 @@ export function stage1Objective(
   );
   return {
     ...positions(stream),
-    nextLosses: (_, options) => stage1Losses(model, batchOf(sampler, stream.nextBatch()), options),
+    nextLosses: (_, options) =>
+      stage1Losses(model, regularStage1(batchOf(sampler, stream.nextBatch())), options),
     evaluate: (options) => stage1Scores(model, evaluationSet(), options),
   };
 }
@@ -76,7 +79,7 @@ export function stage2Objective(
     ...positions(stream),
     nextLosses(step, options) {
       const withMlm = step <= settings.mlmUntilStep;
-      return stage2Losses(model, batchOf(sampler, stream.nextBatch(), withMlm), withMlm, options);
+      return stage2Losses(model, regularStage2(batchOf(sampler, stream.nextBatch(), withMlm)), withMlm, options);
     },
     evaluate: (options) => stage2Scores(model, whole(), masked(), charactersOf, options),
   };
@@ -90,7 +93,7 @@ function stage1Losses(model: PlugModel, batch: Stage1Batch, options: ForwardOpti
   return {
     loss: mlm.add(sentence),
     parts: { mlmLoss: mlm, sentenceLoss: sentence },
-    numTokens: batch.source.ids.length,
+    numTokens: countTokens(batch.source),
   };
 }
 
@@ -104,7 +107,7 @@ function stage2Losses(
   const encoded = model.encode(source, options);
   const decoded = model.decode(textBatch(batch.target), encoded, source.layout, options);
   const lm = lmLoss(model, decoded, indexTensor(batch.targetLabels), options);
-  const numTokens = batch.source.ids.length + batch.target.ids.length;
+  const numTokens = countTokens(batch.source) + countTokens(batch.target);
   if (!withMlm || batch.labels.length === 0) return { loss: lm, parts: { lmLoss: lm }, numTokens };
   const mlm = mlmLoss(model, encoded, indexTensor(batch.labelIndex), indexTensor(batch.labels), options);
   return { loss: lm.add(mlm), parts: { lmLoss: lm, mlmLoss: mlm }, numTokens };
@@ -137,4 +140,9 @@ function lazily<Value>(make: () => Value): () => Value {
     made ??= make();
     return made;
   };
+}
+
+/** Without filler. */
+function countTokens({ lengths }: { lengths: Int32Array }): number {
+  return lengths.reduce((sum, length) => sum + length, 0);
 }

@@ -3,7 +3,8 @@
 // logits [M, V], labels int64 [M] -> scalar in fp32 (fp64 for fp64 logits). Softmax and sums run in fp32 (fp64), blocks
 // of columns and the row losses are added in order in fp64: the same bits for any number of threads. While a row is in
 // cache its gradient (softmax - onehot) / M is made as well, in the dtype of the logits, and is all that is saved for
-// the backward pass. A logit of -infinity is a class without probability. M = 0 gives NaN, as the mean of nothing.
+// the backward pass. A logit of -infinity is a class without probability. Rows labelled -100 do not count, M is the
+// number of the others; M = 0 gives NaN, as the mean of nothing.
 // Why: the library casts to fp32, writes log-probabilities, and reads and writes all of it three times more on the way
 // back. CPU time on one AVX-512 thread, forward and backward, [1024, 4096]: bfloat16 1.7 ms against 8.0 ms, float32 1.7
 // against 6.3.
@@ -19,6 +20,7 @@ namespace openplug {
 namespace {
 
 constexpr int64_t columnBlock = 1024; // columns that are summed in fp32 before fp64 takes over
+constexpr int64_t ignored = -100;     // label of a row that does not count, as in torch
 
 // Loss of each row in [begin, end); its gradient times `scale` if `gradient` is not null. `row` is scratch for one row.
 template <typename T>
@@ -27,6 +29,11 @@ KERNEL_INLINE void crossEntropyRowsBody(double* losses, T* gradient, const T* lo
                                         int64_t end) {
   using C = Compute<T>;
   for (int64_t r = begin; r < end; ++r) {
+    if (labels[r] == ignored) {
+      losses[r] = 0;
+      if (gradient) std::memset(static_cast<void*>(gradient + r * classes), 0, classes * sizeof(T));
+      continue;
+    }
     const T* __restrict logitsRow = logits + r * classes;
     C largest = -INFINITY;
 #pragma omp simd reduction(max : largest)
@@ -58,39 +65,47 @@ KERNEL_INLINE void crossEntropyRowsBody(double* losses, T* gradient, const T* lo
 }
 KERNEL_MULTIVERSION(crossEntropyRows)
 
-void checkArguments(const at::Tensor& logits, const at::Tensor& labels) {
+// Throws unless the arguments fit; the number of rows that count.
+int64_t checkArguments(const at::Tensor& logits, const at::Tensor& labels) {
   const char* op = "openplug::cross_entropy";
   TORCH_CHECK(logits.dim() == 2, op, ": expected logits [M, V], got ", logits.sizes());
   TORCH_CHECK(labels.scalar_type() == at::kLong && labels.dim() == 1 && labels.size(0) == logits.size(0), op,
               ": expected int64 labels [", logits.size(0), "], one for each row of logits ", logits.sizes(), ", got ",
               labels.scalar_type(), " ", labels.sizes());
   const auto* label = static_cast<const int64_t*>(labels.data_ptr());
+  int64_t counted = 0;
   for (int64_t r = 0; r < labels.size(0); ++r) {
+    if (label[r] == ignored) continue;
     TORCH_CHECK(label[r] >= 0 && label[r] < logits.size(1), op, ": the label of row ", r, " is ", label[r],
-                ", expected a class from 0 to ", logits.size(1) - 1, "; leave rows without a label out");
+                ", expected a class from 0 to ", logits.size(1) - 1, ", or -100 for none");
+    ++counted;
   }
+  return counted;
 }
 
 // The loss; its gradient into `gradient` when that is defined.
 at::Tensor crossEntropyForward(const at::Tensor& logitsInput, const at::Tensor& labelsInput, at::Tensor gradient) {
   const at::Tensor logits = logitsInput.contiguous(), labels = labelsInput.contiguous();
-  checkArguments(logits, labels);
+  const int64_t counted = checkArguments(logits, labels);
   const int64_t rows = logits.size(0), classes = logits.size(1);
   double loss = std::numeric_limits<double>::quiet_NaN();
   dispatchFloating(logits.scalar_type(), "openplug::cross_entropy", [&](auto tag) {
     using T = decltype(tag);
     using C = Compute<T>;
-    if (rows == 0) return;
+    if (counted == 0) {
+      if (gradient.defined()) gradient.zero_();
+      return;
+    }
     std::vector<double> losses(static_cast<size_t>(rows));
     at::parallel_for(0, rows, 1 + 8192 / classes, [&](int64_t begin, int64_t end) {
       std::vector<C> row(static_cast<size_t>(classes));
       crossEntropyRows(losses.data(), gradient.defined() ? dataOf<T>(gradient) : static_cast<T*>(nullptr),
                        static_cast<const T*>(dataOf<T>(logits)), static_cast<const int64_t*>(dataOf<int64_t>(labels)),
-                       row.data(), classes, static_cast<C>(1.0 / static_cast<double>(rows)), begin, end);
+                       row.data(), classes, static_cast<C>(1.0 / static_cast<double>(counted)), begin, end);
     });
     loss = 0;
     for (const double value : losses) loss += value;
-    loss /= static_cast<double>(rows);
+    loss /= static_cast<double>(counted);
   });
   const auto type = logits.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
   return at::full({}, loss, logits.options().dtype(type));

@@ -1,5 +1,5 @@
-// Packed rows to padded heads and back. A batch is stored without padding as [N, features], N being the sum of
-// the rows' lengths; attention works on [B, H, T, D]. One pass of block copies replaces the slice, pad, permute
+// Packed rows to padded heads and back. A batch is stored without padding as [N, features], the rows one after
+// another; tokens past the last row are filler, which attends to nothing. Attention works on [B, H, T, D]. One pass of block copies replaces the slice, pad, permute
 // and contiguous() calls (and their backward passes: index_add, stack, zero-fill) that library ops would need.
 #include <ATen/Parallel.h>
 #include <torch/csrc/autograd/custom_function.h>
@@ -22,7 +22,7 @@ std::vector<int64_t> startsOf(const at::Tensor& lengths, int64_t maxLength, int6
     TORCH_CHECK(data[b] >= 0 && data[b] <= maxLength, "row ", b, " has length ", data[b], ", expected 0 to ", maxLength);
     starts[b + 1] = starts[b] + data[b];
   }
-  TORCH_CHECK(starts.back() == rows, "the lengths sum to ", starts.back(), ", but there are ", rows, " packed tokens");
+  TORCH_CHECK(starts.back() <= rows, "the lengths sum to ", starts.back(), ", but there are ", rows, " packed tokens");
   return starts;
 }
 
@@ -70,6 +70,7 @@ at::Tensor mergeParts(const std::vector<at::Tensor>& parts, const at::Tensor& le
   size_t block = depth * model->element_size(), line = count * heads * block;
   at::Tensor result = at::empty({rows, count * heads * depth}, model->options());
   char* target = static_cast<char*>(result.data_ptr());
+  std::memset(target + starts.back() * line, 0, (rows - starts.back()) * line);
   for (int64_t p = 0; p < count; p++) {
     at::Tensor part = parts[p].defined() ? parts[p].contiguous() : at::zeros_like(*model);
     const char* source = static_cast<const char*>(part.data_ptr());

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { type PackedTexts, packStage1, packStage2, packTexts } from './packing.js';
+import { type PackedTexts, packTexts } from '../../model/index.js';
+import { packStage1, packStage2 } from './packing.js';
 import { randomCorpus, vocabulary } from './samples.test-support.js';
 import { createStage1Sampler } from './stage1-sample.js';
 import { createStage2Sampler } from './stage2-sample.js';

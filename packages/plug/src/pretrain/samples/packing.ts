@@ -1,14 +1,7 @@
 // Puts the samples of a batch end to end, without padding: the form in which the model takes them.
+import { type PackedTexts, packTexts } from '../../model/index.js';
 import type { Stage1Sample } from './stage1-sample.js';
 import type { Stage2Sample } from './stage2-sample.js';
-
-/** Texts end to end. Row r holds `lengths[r]` tokens; positions start at 0 in each row. */
-export interface PackedTexts {
-  ids: Int32Array;
-  positionIds: Int32Array;
-  tokenTypeIds: Int32Array;
-  lengths: Int32Array;
-}
 
 export interface Stage1Batch {
   source: PackedTexts;
@@ -65,23 +58,6 @@ export function packStage2(samples: readonly Stage2Sample[]): Stage2Batch {
     target: packTexts(samples.map((sample) => sample.decoderInputIds)),
     targetLabels: concatenate(samples.map((sample) => sample.targetIds)),
   };
-}
-
-/** Packs rows of ids; `tokenTypeIds` has one array a row, all 0 if left out. */
-export function packTexts(
-  rows: readonly ArrayLike<number>[],
-  tokenTypeIds?: readonly ArrayLike<number>[],
-): PackedTexts {
-  const lengths = Int32Array.from(rows, (row) => row.length);
-  const ids = concatenate(rows);
-  const positionIds = new Int32Array(ids.length);
-  let start = 0;
-  for (const length of lengths) {
-    for (let position = 0; position < length; position++) positionIds[start + position] = position;
-    start += length;
-  }
-  const types = tokenTypeIds ? concatenate(tokenTypeIds) : new Int32Array(ids.length);
-  return { ids, positionIds, tokenTypeIds: types, lengths };
 }
 
 /** Positions in each row as indices into the packed array. */
