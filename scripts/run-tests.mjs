@@ -26,6 +26,8 @@ export async function runTests(words) {
   const notice = `NOTE: ${absent.map((name) => join(shared, name)).join(' and ')} absent: the tests that need it are skipped.`;
   if (absent.length > 0) say(notice);
   say(`· Run ${chosen.length} test files …`);
+  // Test files run side by side on the same cores: OpenMP's threads must sleep, not spin, while they wait.
+  process.env.OMP_WAIT_POLICY ??= 'passive';
   const results = run({ files: chosen, concurrency: availableParallelism() });
   let failed = 0;
   results.on('test:fail', (event) => {

@@ -18,6 +18,9 @@ export {
 export { CheckpointError, DisposedError, NativeError, OpenPlugError, ShapeError } from './errors.js';
 export { Generator } from './generator.js';
 export type { BuildInfo, DType } from './native.js';
+export type { DropoutKey } from './nn.js';
+export * as nn from './nn.js';
+export { AdamW, type AdamWOptions } from './optimizer.js';
 export {
   buildInfo,
   cpuCapability,
@@ -27,6 +30,7 @@ export {
   liveTensorCount,
   setNumThreads,
 } from './runtime.js';
+export { openSafetensors, type SafetensorsFile, type TensorInfo, writeSafetensors } from './safetensors.js';
 export { keep, scope } from './scope.js';
 export {
   callOperator,
@@ -35,7 +39,3 @@ export {
   Tensor,
   type TensorData,
 } from './tensor.js';
-export * as nn from './nn.js';
-export type { DropoutKey } from './nn.js';
-export { AdamW, type AdamWOptions } from './optimizer.js';
-export { openSafetensors, type SafetensorsFile, type TensorInfo, writeSafetensors } from './safetensors.js';

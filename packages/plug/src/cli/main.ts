@@ -8,8 +8,8 @@ import { registerEvaluate } from './evaluate.js';
 import { registerFinetune } from './finetune.js';
 import { registerGenerate } from './generate.js';
 import { flushOutput, printError } from './output.js';
-import { stopProgress } from './progress.js';
 import { registerPretrain } from './pretrain.js';
+import { stopProgress } from './progress.js';
 import { registerQuickstart } from './quickstart.js';
 import { registerTokenizer } from './tokenizer.js';
 

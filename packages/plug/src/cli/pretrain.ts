@@ -9,7 +9,8 @@ export function registerPretrain(program: Command): void {
   defineCommand(program, {
     name: 'pretrain',
     summary: 'train stage 1 (encoder) or stage 2 (encoder-decoder) on a token corpus',
-    description: 'A run is a folder: settings, metrics as JSON lines, checkpoints, and at the end model/. Ctrl-C saves; the same command continues, bit for bit.',
+    description:
+      'A run is a folder: settings, metrics as JSON lines, checkpoints, and at the end model/. Ctrl-C saves; the same command continues, bit for bit.',
     schema: pretrainSchema,
     examples: [
       [
@@ -31,21 +32,29 @@ export function registerPretrain(program: Command): void {
         {
           onResume(step) {
             progress.finish(`Continuing at step ${step}`);
-            progress = createProgress({ label: `stage ${settings.stage}`, total: totalSteps, unit: 'steps', startAt: step });
+            progress = createProgress({
+              label: `stage ${settings.stage}`,
+              total: totalSteps,
+              unit: 'steps',
+              startAt: step,
+            });
           },
           onStep: (line) =>
             progress.update(line.step, {
               loss: Number(line.loss).toFixed(3),
               'tokens/s': Number(line.tokensPerSecond).toFixed(0),
             }),
-          onEvaluate: ({ kind: _, step, ...scores }) => progress.note(`  step ${step}, held out: ${JSON.stringify(scores)}`),
+          onEvaluate: ({ kind: _, step, ...scores }) =>
+            progress.note(`  step ${step}, held out: ${JSON.stringify(scores)}`),
           onNote: (text) => progress.note(text),
         },
         signal,
       );
       progress.finish();
       if (!result.finished)
-        process.stderr.write(`Stopped at step ${result.step} and saved. The same command continues from there.\n`);
+        process.stderr.write(
+          `Stopped at step ${result.step} and saved. The same command continues from there.\n`,
+        );
       return { run: settings.out, ...result };
     },
     render: ({ finished, step, model, scores }) =>

@@ -26,7 +26,9 @@ export function registerQuickstart(program: Command): void {
         return { report, comparisons: comparisons(report) };
       } catch (error) {
         if (signal.aborted)
-          process.stderr.write(`Stopped and saved. Continue with the same command: plug quickstart --out ${settings.out} …\n`);
+          process.stderr.write(
+            `Stopped and saved. Continue with the same command: plug quickstart --out ${settings.out} …\n`,
+          );
         throw error;
       }
     },

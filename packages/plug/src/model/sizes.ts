@@ -6,7 +6,8 @@ import { type PlugConfig, plugConfig } from './config.js';
 /** Hidden size, heads, encoder layers, decoder layers. About one decoder layer to four of the encoder, as in PLUG. */
 const ladder = {
   nano: [64, 4, 2, 1],
-  tiny: [256, 4, 4, 2],
+  tiny: [128, 2, 4, 2],
+  mini: [256, 4, 4, 2],
   small: [512, 8, 8, 2],
   base: [768, 12, 12, 3],
   large: [1024, 16, 24, 6],

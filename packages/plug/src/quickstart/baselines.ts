@@ -3,8 +3,8 @@
 import { join } from 'node:path';
 import { openTokenCorpus, type TokenCorpus } from '../corpus/index.js';
 import {
-  accuracy,
   type Accuracy,
+  accuracy,
   bitsPerToken,
   majorityAccuracy,
   trainBigramClassifier,
@@ -20,10 +20,15 @@ export const ngramOrder = 5;
  * Held-out bits per character of an interpolated modified Kneser–Ney model that is trained on the same documents
  * and scored on the same characters, each after all that precedes it in source and target.
  */
-export function ngramBitsPerCharacter(corpusFolder: string, vocabSize: number, samples: readonly Stage2Sample[]): number {
+export function ngramBitsPerCharacter(
+  corpusFolder: string,
+  vocabSize: number,
+  samples: readonly Stage2Sample[],
+): number {
   using corpus = closing(openTokenCorpus(join(corpusFolder, 'train')));
   const documents = function* () {
-    for (let index = 0; index < corpus.opened.numDocuments; index++) yield corpus.opened.document(index).tokens;
+    for (let index = 0; index < corpus.opened.numDocuments; index++)
+      yield corpus.opened.document(index).tokens;
   };
   const model = trainKneserNey(documents(), { order: ngramOrder, vocabSize });
   return bitsPerToken(
@@ -56,12 +61,17 @@ export function taskBaselines({ follows, choices }: TaskData): {
   const predictions = test.map((example) => classifier.predict(example));
   const answers = choices.map(({ answer }) => answer);
   const chosen = choices.map(({ source, candidates }) => {
-    const scores = candidates.map((candidate) => classifier.probabilities({ text: source, textPair: candidate })[0]!);
+    const scores = candidates.map(
+      (candidate) => classifier.probabilities({ text: source, textPair: candidate })[0]!,
+    );
     return scores.indexOf(Math.max(...scores));
   });
   return {
     follows: {
-      majority: majorityAccuracy(follows.train.map(({ label }) => label), labels),
+      majority: majorityAccuracy(
+        follows.train.map(({ label }) => label),
+        labels,
+      ),
       bigram: accuracy(predictions, labels),
       predictions,
     },

@@ -33,7 +33,9 @@ export function testLanguageModel(poems: PoetryCorpus, modelFolder: string): Lan
     maxLength: shortRun.maxSideLength,
   });
   const numSamples = Math.min(maxSamples, sampler.samplesPerEpoch);
-  const samples = Array.from({ length: numSamples }, (_, index) => sampler.sample(index, { maskSource: false }));
+  const samples = Array.from({ length: numSamples }, (_, index) =>
+    sampler.sample(index, { maskSource: false }),
+  );
   heldOut.close();
   samples.sort((a, b) => a.targetIds.length - b.targetIds.length);
   const batches = Array.from({ length: Math.ceil(numSamples / samplesPerBatch) }, (_, index) =>
@@ -54,8 +56,12 @@ export function testLanguageModel(poems: PoetryCorpus, modelFolder: string): Lan
   };
 }
 
-function countCharacters(samples: readonly Stage2Sample[], charactersOfToken: (id: number) => number): number {
+function countCharacters(
+  samples: readonly Stage2Sample[],
+  charactersOfToken: (id: number) => number,
+): number {
   let count = 0;
-  for (const { targetIds } of samples) for (const id of targetIds.subarray(0, -1)) count += charactersOfToken(id);
+  for (const { targetIds } of samples)
+    for (const id of targetIds.subarray(0, -1)) count += charactersOfToken(id);
   return count;
 }

@@ -37,7 +37,10 @@ export function buildPoetryCorpus(out: string, limit: number | undefined): Poetr
   const tokenizer: Tokenizer = tokenizerFromVocabulary(tokens);
   const [corpus, tokenizerFolder] = [join(out, 'corpus'), join(out, 'tokenizer')];
   if (!existsSync(tokenizerFolder)) tokenizer.save(tokenizerFolder);
-  const summary = writeTokenCorpus(corpus, documents, loadTokenizer(tokenizerFolder), { heldOutFraction, overwrite: true });
+  const summary = writeTokenCorpus(corpus, documents, loadTokenizer(tokenizerFolder), {
+    heldOutFraction,
+    overwrite: true,
+  });
   return {
     corpus,
     tokenizer: tokenizerFolder,
@@ -55,9 +58,12 @@ export function heldOutCouplets(limit: number | undefined): Couplet[] {
     if (splitOf(id, heldOutFraction) !== 'heldOut') continue;
     for (const { lines } of poems) {
       for (const line of lines) {
-        for (const match of line.matchAll(/(?<![^。！？])([^，。！？；、]{5}|[^，。！？；、]{7})，([^，。！？；、]+)([。！？])/gu)) {
+        for (const match of line.matchAll(
+          /(?<![^。！？])([^，。！？；、]{5}|[^，。！？；、]{7})，([^，。！？；、]+)([。！？])/gu,
+        )) {
           const [, upper, lower, end] = match as unknown as [string, string, string, string];
-          if ([...upper].length === [...lower].length) couplets.push({ upper: `${upper}，`, lower: `${lower}${end}`, document: id });
+          if ([...upper].length === [...lower].length)
+            couplets.push({ upper: `${upper}，`, lower: `${lower}${end}`, document: id });
         }
       }
     }

@@ -39,14 +39,20 @@ export async function quickstart(
   const poems = await phases.run('corpus', () => buildPoetryCorpus(out, poemLimit));
   signal.throwIfAborted();
 
-  listener.say(`Stage 1: StructBERT encoder on ${poems.summary.train.tokens} tokens (masked LM, word order, sentence order)`);
-  const steps1 = await phases.run('stage1-plan', () => planStage(settings, poems, 1, seconds(timeShares.stage1)));
+  listener.say(
+    `Stage 1: StructBERT encoder on ${poems.summary.train.tokens} tokens (masked LM, word order, sentence order)`,
+  );
+  const steps1 = await phases.run('stage1-plan', () =>
+    planStage(settings, poems, 1, seconds(timeShares.stage1)),
+  );
   const stage1 = await phases.run('stage1', () => runStage(settings, poems, 1, steps1, listener, signal));
 
   listener.say(
     `Stage 2: encoder-decoder, ${shortRun.minSideLength} to ${shortRun.maxSideLength} tokens on each side (published: 32 to 512; poems are short)`,
   );
-  const steps2 = await phases.run('stage2-plan', () => planStage(settings, poems, 2, seconds(timeShares.stage2)));
+  const steps2 = await phases.run('stage2-plan', () =>
+    planStage(settings, poems, 2, seconds(timeShares.stage2)),
+  );
   const stage2 = await phases.run('stage2', () => runStage(settings, poems, 2, steps2, listener, signal));
   const model = join(out, 'stage2', 'model');
 
@@ -55,8 +61,12 @@ export async function quickstart(
   signal.throwIfAborted();
 
   const data = makeTasks(heldOutCouplets(poemLimit), seed, maxTrainCouplets);
-  listener.say(`Understanding task: does this lower line follow that upper line? ${data.follows.train.length} examples`);
-  const understanding = await phases.run('understanding', () => runUnderstanding(settings, data, listener, signal));
+  listener.say(
+    `Understanding task: does this lower line follow that upper line? ${data.follows.train.length} examples`,
+  );
+  const understanding = await phases.run('understanding', () =>
+    runUnderstanding(settings, data, listener, signal),
+  );
   listener.say(`Generation task: upper line → lower line. ${data.lowerLine.train.length} examples`);
   const generation = await phases.run('generation', () => runGeneration(settings, data, listener, signal));
 
@@ -72,7 +82,11 @@ export async function quickstart(
     seconds: phases.finishedSeconds,
     stages: {
       stage1: { steps: steps1, scores: stage1.scores },
-      stage2: { steps: steps2, beforeSwitch: scoresAtSwitch(join(out, 'stage2'), steps2), scores: stage2.scores },
+      stage2: {
+        steps: steps2,
+        beforeSwitch: scoresAtSwitch(join(out, 'stage2'), steps2),
+        scores: stage2.scores,
+      },
     },
     languageModel,
     understanding,
@@ -87,7 +101,10 @@ export async function quickstart(
 
 function scoresAtSwitch(folder: string, totalSteps: number): Record<string, number> {
   const step = mlmUntilStep({ mlmFraction: 0.9, totalSteps });
-  const { kind: _kind, step: _step, ...scores } =
-    new RunFolder(folder).metrics().find((line) => line.kind === 'evaluate' && line.step === step) ?? {};
+  const {
+    kind: _kind,
+    step: _step,
+    ...scores
+  } = new RunFolder(folder).metrics().find((line) => line.kind === 'evaluate' && line.step === step) ?? {};
   return scores as Record<string, number>;
 }

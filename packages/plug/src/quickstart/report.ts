@@ -18,7 +18,10 @@ export interface QuickstartReport {
   poems: PoetryCorpus;
   numParameters: number;
   seconds: number;
-  stages: { stage1: { steps: number; scores: Record<string, number> }; stage2: { steps: number; beforeSwitch: Record<string, number>; scores: Record<string, number> } };
+  stages: {
+    stage1: { steps: number; scores: Record<string, number> };
+    stage2: { steps: number; beforeSwitch: Record<string, number>; scores: Record<string, number> };
+  };
   languageModel: LanguageModelResult;
   understanding: TaskResult<UnderstandingScores>;
   generation: TaskResult<GenerationTaskScores>;
@@ -58,7 +61,13 @@ export function comparisons(report: QuickstartReport): Comparison[] {
   ];
   const add = (what: string, ours: Accuracy, others: [string, Accuracy][]): void => {
     for (const [against, theirs] of others)
-      rows.push({ what: `${what} (${ours.numExamples})`, ours: percent(ours), against, theirs: percent(theirs), better: ours.accuracy > theirs.accuracy });
+      rows.push({
+        what: `${what} (${ours.numExamples})`,
+        ours: percent(ours),
+        against,
+        theirs: percent(theirs),
+        better: ours.accuracy > theirs.accuracy,
+      });
   };
   add('accuracy: does this line follow', understanding.pretrained.test, [
     ['majority class', baselines.follows.majority],
@@ -118,10 +127,17 @@ function facts(report: QuickstartReport): string {
 export function writeReport(report: QuickstartReport): void {
   const { out } = report.settings;
   const { understanding, stages, languageModel, written } = report;
-  for (const stage of [1, 2] as const) writeFileAtomic.sync(join(out, `stage${stage}-loss.svg`), stageCurve(out, stage, stages.stage2.steps));
-  const paired = comparePaired(understanding.pretrained.predictions, understanding.fromScratch.predictions, report.followsLabels);
+  for (const stage of [1, 2] as const)
+    writeFileAtomic.sync(join(out, `stage${stage}-loss.svg`), stageCurve(out, stage, stages.stage2.steps));
+  const paired = comparePaired(
+    understanding.pretrained.predictions,
+    understanding.fromScratch.predictions,
+    report.followsLabels,
+  );
   const scores = (values: Record<string, number>): string =>
-    Object.entries(values).map(([name, value]) => `${name} ${value.toFixed(4)}`).join(', ');
+    Object.entries(values)
+      .map(([name, value]) => `${name} ${value.toFixed(4)}`)
+      .join(', ');
   const text = `# Quickstart report
 
 ${facts(report)}
@@ -146,13 +162,20 @@ pre-training changes accuracy by ${(100 * paired.difference).toFixed(1)} ± ${(1
 ${written.map(({ prompt, text }) => `> **${prompt}**${text}`).join('\n>\n')}
 `;
   writeFileAtomic.sync(join(out, 'report.md'), text);
-  writeFileAtomic.sync(join(out, 'report.json'), `${JSON.stringify({ ...report, comparisons: comparisons(report) }, null, 2)}\n`);
+  writeFileAtomic.sync(
+    join(out, 'report.json'),
+    `${JSON.stringify({ ...report, comparisons: comparisons(report) }, null, 2)}\n`,
+  );
 }
 
 function stageCurve(out: string, stage: 1 | 2, stage2Steps: number): string {
   const lines = new RunFolder(join(out, `stage${stage}`)).metrics();
   const of = (kind: string, name: string): [number, number][] =>
-    lines.flatMap((line) => (line.kind === kind && typeof line[name] === 'number' ? [[line.step, line[name]] as [number, number]] : []));
+    lines.flatMap((line) =>
+      line.kind === kind && typeof line[name] === 'number'
+        ? [[line.step, line[name]] as [number, number]]
+        : [],
+    );
   const names = stage === 1 ? ['mlmLoss', 'sentenceLoss'] : ['lmLoss', 'mlmLoss'];
   const heldOut = stage === 1 ? 'mlmLoss' : 'lmLoss';
   return lossCurveSvg({

@@ -1,6 +1,13 @@
 // The two tasks, made from couplets: does this lower line follow that upper one, and write the lower line.
 import { splitOf } from '../corpus/index.js';
-import type { ChoiceExample, ClassificationExample, ClassificationTask, FinetuneData, GenerationExample, GenerationTask } from '../finetune/index.js';
+import type {
+  ChoiceExample,
+  ClassificationExample,
+  ClassificationTask,
+  FinetuneData,
+  GenerationExample,
+  GenerationTask,
+} from '../finetune/index.js';
 import { keyedRandom, type RandomStream } from '../random.js';
 import type { Couplet } from './poems.js';
 
@@ -53,14 +60,17 @@ export function makeTasks(couplets: readonly Couplet[], seed: number, limit: num
       return [{ text: couplet.upper, textPair: label === 0 ? couplet.lower : pick(couplet), label }];
     });
   };
-  const lines = (part: Couplet[]): GenerationExample[] => part.map(({ upper, lower }) => ({ source: upper, target: lower }));
+  const lines = (part: Couplet[]): GenerationExample[] =>
+    part.map(({ upper, lower }) => ({ source: upper, target: lower }));
   const pick = lineOfSameLength(kept.test, random);
   return {
     follows: { train: follows(kept.train), dev: follows(kept.dev), test: follows(kept.test) },
     lowerLine: { train: lines(kept.train), dev: lines(kept.dev), test: lines(kept.test) },
     choices: kept.test.map((couplet) => {
       const answer = random.integer(0, numDistractors);
-      const candidates = Array.from({ length: numDistractors + 1 }, (_, index) => (index === answer ? couplet.lower : pick(couplet)));
+      const candidates = Array.from({ length: numDistractors + 1 }, (_, index) =>
+        index === answer ? couplet.lower : pick(couplet),
+      );
       return { source: couplet.upper, candidates, answer };
     }),
   };

@@ -1,8 +1,8 @@
 // The quickstart's trainings: both stages, and each task with and without pre-training.
 import { join } from 'node:path';
 import {
-  choose,
   type ClassifierScores,
+  choose,
   evaluateClassifier,
   evaluateGeneration,
   type FinetuneSettings,
@@ -22,11 +22,9 @@ import { stepsWithin } from './timing.js';
 
 /** Settings of one stage, complete but for the number of steps. */
 function stageSettings(settings: QuickstartSettings, poems: PoetryCorpus, stage: 1 | 2): PretrainSettings {
-  const { learningRate, tokensPerBatch } = sizeDefaults(settings.size);
   return pretrainSchema.parse({
     ...shortRun,
-    learningRate,
-    tokensPerBatch,
+    ...sizeDefaults(settings.size)[`stage${stage}`],
     corpus: poems.corpus,
     tokenizer: poems.tokenizer,
     out: join(settings.out, `stage${stage}`),
@@ -38,9 +36,24 @@ function stageSettings(settings: QuickstartSettings, poems: PoetryCorpus, stage:
 }
 
 /** Number of steps of a stage, measured on this machine. */
-export function planStage(settings: QuickstartSettings, poems: PoetryCorpus, stage: 1 | 2, seconds: number): Promise<number> {
+export function planStage(
+  settings: QuickstartSettings,
+  poems: PoetryCorpus,
+  stage: 1 | 2,
+  seconds: number,
+): Promise<number> {
   return stepsWithin(seconds, (folder, totalSteps, onStep) =>
-    pretrain({ ...stageSettings(settings, poems, stage), out: folder, totalSteps, evaluateEvery: 0, evaluationBatches: 1, mlmFraction: 1 }, { onStep }),
+    pretrain(
+      {
+        ...stageSettings(settings, poems, stage),
+        out: folder,
+        totalSteps,
+        evaluateEvery: 0,
+        evaluationBatches: 1,
+        mlmFraction: 1,
+      },
+      { onStep },
+    ),
   );
 }
 
@@ -56,7 +69,13 @@ export async function runStage(
   const every = Math.max(1, Math.round(totalSteps / 10));
   const progress = listener.progress(`stage ${stage}`, totalSteps, 'steps');
   const result = await pretrain(
-    { ...stageSettings(settings, poems, stage), totalSteps, evaluateEvery: every, saveEvery: every, keepLast: 1 },
+    {
+      ...stageSettings(settings, poems, stage),
+      totalSteps,
+      evaluateEvery: every,
+      saveEvery: every,
+      keepLast: 1,
+    },
     progressOf(progress),
     signal,
   );
@@ -75,7 +94,9 @@ function progressOf(progress: ReturnType<QuickstartListener['progress']>) {
 
 /** "step 120: bitsPerCharacter 7.21, mlmAccuracy 0.21". */
 function describeScores({ kind: _, step, ...scores }: MetricsLine): string {
-  const shown = Object.entries(scores).map(([name, value]) => `${name} ${typeof value === 'number' ? value.toPrecision(4) : value}`);
+  const shown = Object.entries(scores).map(
+    ([name, value]) => `${name} ${typeof value === 'number' ? value.toPrecision(4) : value}`,
+  );
   return `  step ${step}, held out: ${shown.join(', ')}`;
 }
 
@@ -105,7 +126,12 @@ interface TaskRun<Scores> {
 }
 
 /** Fine-tunes and tests the understanding task. */
-export function runUnderstanding(settings: QuickstartSettings, data: TaskData, listener: QuickstartListener, signal: AbortSignal) {
+export function runUnderstanding(
+  settings: QuickstartSettings,
+  data: TaskData,
+  listener: QuickstartListener,
+  signal: AbortSignal,
+) {
   return runTask<UnderstandingScores>(
     settings,
     {
@@ -125,7 +151,12 @@ export function runUnderstanding(settings: QuickstartSettings, data: TaskData, l
 }
 
 /** Fine-tunes and tests the generation task. */
-export function runGeneration(settings: QuickstartSettings, data: TaskData, listener: QuickstartListener, signal: AbortSignal) {
+export function runGeneration(
+  settings: QuickstartSettings,
+  data: TaskData,
+  listener: QuickstartListener,
+  signal: AbortSignal,
+) {
   return runTask<GenerationTaskScores>(
     settings,
     {
@@ -154,8 +185,7 @@ async function runTask<Scores>(
   const common: Omit<FinetuneSettings, 'out'> = {
     model: join(settings.out, 'stage2', 'model'),
     epochs: 50, // the number of steps bounds it, and dev stops it
-    learningRate: sizeDefaults(settings.size).learningRate / 4,
-    tokensPerBatch: sizeDefaults(settings.size).tokensPerBatch,
+    ...sizeDefaults(settings.size).finetune,
     seed: settings.seed,
     ...run.settings,
   };
@@ -165,7 +195,11 @@ async function runTask<Scores>(
   const scores: Partial<Record<'pretrained' | 'fromScratch', Scores>> = {};
   for (const name of ['pretrained', 'fromScratch'] as const) {
     const out = join(settings.out, 'finetune', `${task.name}-${name}`);
-    const progress = listener.progress(`${task.name}, ${name === 'pretrained' ? 'pre-trained' : 'from scratch'}`, steps, 'steps');
+    const progress = listener.progress(
+      `${task.name}, ${name === 'pretrained' ? 'pre-trained' : 'from scratch'}`,
+      steps,
+      'steps',
+    );
     const every = Math.max(1, Math.round(steps / 8));
     const result = await finetune(
       task,
