@@ -14,6 +14,7 @@ import {
   type Tensor,
   zeros,
 } from '@openplug/torch';
+import { type BenchOptions, pairedRatio, spreadOf, takeTurns } from './harness.js';
 
 interface Pair {
   name: string;
@@ -27,13 +28,13 @@ interface PairResult {
   dtype: DType;
   kernelMs: number;
   plainMs: number;
-  /** Plain time over kernel time: above 1 the kernel wins. */
+  /** Plain time over kernel time, median over the rounds: above 1 the kernel wins. */
   ratio: number;
   /** Slowest minus fastest round over the median, of the kernel. */
   spread: number;
 }
 
-const rounds = 9;
+const defaultRounds = 9;
 
 const normal = (shape: number[], dtype: DType): Tensor => aten.normal_(zeros(shape)).to(dtype);
 
@@ -153,27 +154,29 @@ function optimizerPairs(): Pair[] {
   ];
 }
 
-function measure(pair: Pair): PairResult {
-  const times: [number[], number[]] = [[], []];
-  for (let round = -1; round < rounds; round++) {
-    for (const [side, run] of [pair.kernel, pair.plain].entries()) {
-      const start = performance.now();
-      run();
-      if (round >= 0) times[side]!.push(performance.now() - start);
-    }
-  }
-  const [kernel, plain] = times.map((side) => side.sort((a, b) => a - b)) as [number[], number[]];
-  const middle = Math.floor(rounds / 2);
-  const [kernelMs, plainMs] = [kernel[middle]!, plain[middle]!];
-  const spread = (kernel[rounds - 1]! - kernel[0]!) / kernelMs;
-  return { name: pair.name, dtype: pair.dtype, kernelMs, plainMs, ratio: plainMs / kernelMs, spread };
+async function measure(pair: Pair, rounds: number): Promise<PairResult> {
+  const timed = (run: () => void) => async (): Promise<number> => {
+    const start = performance.now();
+    run();
+    return performance.now() - start;
+  };
+  const times = await takeTurns(rounds, { kernel: timed(pair.kernel), plain: timed(pair.plain) });
+  const kernel = spreadOf(times.kernel);
+  return {
+    name: pair.name,
+    dtype: pair.dtype,
+    kernelMs: kernel.median,
+    plainMs: spreadOf(times.plain).median,
+    ratio: pairedRatio(times.plain, times.kernel).median,
+    spread: kernel.spread,
+  };
 }
 
 /**
  * Measures every kernel against library operators. Prints a table unless `json`, and always one JSON line at the end.
  * Uses every core.
  */
-export async function benchKernels(json: boolean): Promise<void> {
+export async function benchKernels({ json, rounds = defaultRounds }: BenchOptions): Promise<void> {
   setNumThreads(availableParallelism());
   const makers = (['bfloat16', 'float32'] as const).flatMap((dtype) => [
     () => dropoutPairs(dtype),
@@ -184,7 +187,7 @@ export async function benchKernels(json: boolean): Promise<void> {
   const results: PairResult[] = [];
   for (const make of [...makers, optimizerPairs]) {
     for (const pair of make()) {
-      const result = measure(pair);
+      const result = await measure(pair, rounds);
       results.push(result);
       if (json) continue;
       const times = `${result.kernelMs.toFixed(2).padStart(8)} ms  plain ${result.plainMs.toFixed(2).padStart(8)} ms`;
@@ -195,6 +198,7 @@ export async function benchKernels(json: boolean): Promise<void> {
   console.log(
     JSON.stringify({
       bench: 'kernels',
+      rounds,
       threads: getNumThreads(),
       torchVersion: buildInfo().torchVersion,
       results,

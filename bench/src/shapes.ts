@@ -1,0 +1,131 @@
+// The model shapes that are measured, batches for them, and how many floating-point operations they take.
+import { keyedRandom, type PlugConfig, plugConfig, plugConfigOfSize } from './openplug.js';
+
+/** Ids of [PAD] [UNK] [CLS] [SEP] [MASK]; all above are ordinary entries. */
+export const special = { pad: 0, unk: 1, cls: 2, sep: 3, mask: 4 } as const;
+
+export interface Shape {
+  config: PlugConfig;
+  /** Rows of a training batch, and tokens of each on either side. */
+  batch: number;
+  sourceLength: number;
+  targetLength: number;
+  /** Tokens of the prompt and tokens written after it, batch 1. */
+  promptLength: number;
+  newTokens: number;
+  /** Training steps in one turn: long against what a turn costs besides. */
+  stepsPerTurn: number;
+}
+
+/** Weights of std 0.02, with which logits are far enough apart that greedy decoding does not hang on rounding. */
+const initializerRange = 0.02;
+
+/** `quickstart` is what `plug quickstart` trains; `reference` a small PLUG; `trial` only shows that all works. */
+export const shapes = {
+  quickstart: {
+    config: plugConfigOfSize('tiny', 6200, { maxPositionEmbeddings: 256, initializerRange }),
+    batch: 16,
+    sourceLength: 64,
+    targetLength: 64,
+    promptLength: 64,
+    newTokens: 64,
+    stepsPerTurn: 8,
+  },
+  reference: {
+    config: plugConfig({
+      vocabSize: 21504,
+      originalVocabSize: 21128,
+      hiddenSize: 512,
+      numAttentionHeads: 8,
+      numHiddenLayers: 8,
+      decHiddenLayers: 2,
+      maxPositionEmbeddings: 512,
+      initializerRange,
+    }),
+    batch: 8,
+    sourceLength: 256,
+    targetLength: 256,
+    promptLength: 256,
+    newTokens: 128,
+    stepsPerTurn: 2,
+  },
+  trial: {
+    config: plugConfigOfSize('nano', 400, { maxPositionEmbeddings: 64, initializerRange }),
+    batch: 2,
+    sourceLength: 32,
+    targetLength: 32,
+    promptLength: 16,
+    newTokens: 8,
+    stepsPerTurn: 1,
+  },
+} as const satisfies Record<string, Shape>;
+
+export type ShapeName = keyof typeof shapes;
+export const shapeNames = Object.keys(shapes) as ShapeName[];
+export const measuredShapes: readonly ShapeName[] = ['quickstart', 'reference'];
+export const computeDTypes = ['bfloat16', 'float32'] as const;
+export type ComputeDType = (typeof computeDTypes)[number];
+
+/** A stage-2 batch of full rows; no row is padded, which favours neither side. */
+export interface TrainingBatch {
+  /** [CLS] … [SEP], some of it masked [B][S]. */
+  sourceIds: number[][];
+  /** Masked positions of each row [B][M], and what stood there. */
+  labelPositions: number[][];
+  labels: number[][];
+  /** [CLS] t1 … tn and t1 … tn [SEP], [B][T]. */
+  decoderInputIds: number[][];
+  targetIds: number[][];
+}
+
+/** A batch of uniform random tokens, 15 % of the source masked; a function of the seed alone. */
+export function trainingBatch(shape: Shape, seed: number): TrainingBatch {
+  const { config, batch, sourceLength, targetLength } = shape;
+  const random = keyedRandom(seed);
+  const tokens = (length: number): number[] =>
+    Array.from({ length }, () => random.integer(special.mask + 1, config.originalVocabSize - 1));
+  const result: TrainingBatch = {
+    sourceIds: [],
+    labelPositions: [],
+    labels: [],
+    decoderInputIds: [],
+    targetIds: [],
+  };
+  for (let row = 0; row < batch; row++) {
+    const source = [special.cls, ...tokens(sourceLength - 2), special.sep];
+    const inner = Int32Array.from({ length: sourceLength - 2 }, (_, index) => index + 1);
+    random.shuffle(inner);
+    const positions = Array.from(inner.subarray(0, Math.round(0.15 * inner.length))).sort((a, b) => a - b);
+    result.labels.push(positions.map((position) => source[position]!));
+    for (const position of positions) source[position] = special.mask;
+    result.sourceIds.push(source);
+    result.labelPositions.push(positions);
+    const target = tokens(targetLength - 1);
+    result.decoderInputIds.push([special.cls, ...target]);
+    result.targetIds.push([...target, special.sep]);
+  }
+  return result;
+}
+
+/** A prompt of random tokens, [CLS] … [SEP]. */
+export function promptIds(shape: Shape, seed: number): number[] {
+  return trainingBatch({ ...shape, batch: 1, sourceLength: shape.promptLength }, seed).sourceIds[0]!;
+}
+
+/**
+ * Floating-point operations that the model of one training step needs: matrix products and attention, forward and
+ * twice that backward, causal attention counted half, the masked-LM head at the labels only. Work that a side does
+ * beyond this is its own affair, so both sides are given the same number.
+ */
+export function trainingFlops(shape: Shape, labels: number): number {
+  const { config, batch, sourceLength, targetLength } = shape;
+  const { hiddenSize: e, intermediateSize: f, vocabSize: v } = config;
+  const [source, target] = [batch * sourceLength, batch * targetLength];
+  const feedForward = 2 * e * f;
+  const encoderLayer = source * (4 * e * e + feedForward + 2 * sourceLength * e);
+  const decoderLayer =
+    target * (6 * e * e + feedForward + targetLength * e + 2 * sourceLength * e) + source * 2 * e * e;
+  const heads = labels * (e * e + e * v) + target * e * v;
+  const multiplyAdds = config.numHiddenLayers * encoderLayer + config.decHiddenLayers * decoderLayer + heads;
+  return 3 * 2 * multiplyAdds;
+}

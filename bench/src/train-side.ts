@@ -1,0 +1,84 @@
+// Our side of the training benchmark: the step of the training loop over one batch, on request.
+import { AdamW, aten, backward, noGrad, scope, setNumThreads, type Tensor, zeros } from '@openplug/torch';
+import { type BenchCase, givenCase } from './case.js';
+import {
+  decaysWeight,
+  indexTensor,
+  lmLoss,
+  loadModel,
+  mlmLoss,
+  type PlugModel,
+  packTexts,
+  textBatch,
+} from './openplug.js';
+import { answer } from './side.js';
+
+interface StepLosses {
+  mlm: number;
+  lm: number;
+}
+
+/** One step as in training; `dropoutSeed` undefined is no dropout. */
+function trainStep(
+  model: PlugModel,
+  optimizer: AdamW,
+  { batch, dtype, learningRate, clipGradNorm }: BenchCase,
+  dropoutSeed: number | undefined,
+): StepLosses {
+  const losses = scope(() => {
+    const options = { computeDType: dtype, ...(dropoutSeed !== undefined && { dropoutSeed }) };
+    const source = textBatch(packTexts(batch.sourceIds));
+    const target = textBatch(packTexts(batch.decoderInputIds));
+    const sourceLength = batch.sourceIds[0]!.length;
+    const labelIndex = batch.labelPositions.flatMap((row, index) =>
+      row.map((position) => index * sourceLength + position),
+    );
+    const encoded = model.encode(source, options);
+    const decoded = model.decode(target, encoded, source.layout, options);
+    const lm = lmLoss(model, decoded, indexTensor(batch.targetIds.flat()), options);
+    const mlm = mlmLoss(model, encoded, indexTensor(labelIndex), indexTensor(batch.labels.flat()), options);
+    backward(lm.add(mlm));
+    return { mlm: mlm.item(), lm: lm.item() };
+  });
+  optimizer.update(learningRate, Math.min(1, clipGradNorm / (optimizer.gradientNorm() + 1e-6)));
+  optimizer.clearGradients();
+  return losses;
+}
+
+/** Best rate of a large square matrix product, FLOP/s: what this machine can do right now. */
+function gemmRate(dtype: BenchCase['dtype']): number {
+  const size = 2048;
+  const seconds: number[] = [];
+  noGrad(() =>
+    scope(() => {
+      const [a, b] = [0, 1].map(() => aten.normal_(zeros([size, size])).to(dtype)) as [Tensor, Tensor];
+      for (let turn = 0; turn < 4; turn++) {
+        const started = performance.now();
+        a.matmul(b).dispose();
+        seconds.push((performance.now() - started) / 1000);
+      }
+    }),
+  );
+  return (2 * size ** 3) / Math.min(...seconds);
+}
+
+const given = givenCase();
+setNumThreads(given.threads);
+const model = loadModel(given.model);
+const optimizer = new AdamW(model.parameters, { weightDecay: given.weightDecay, decays: decaysWeight });
+await answer({
+  /** Steps without dropout: both losses of each. */
+  check: ({ steps }) => ({
+    losses: Array.from({ length: steps as number }, () =>
+      trainStep(model, optimizer, given, undefined),
+    ).flatMap(({ mlm, lm }) => [mlm, lm]),
+  }),
+  steps({ count }) {
+    const started = performance.now();
+    let last: StepLosses = { mlm: 0, lm: 0 };
+    for (let step = 0; step < (count as number); step++)
+      last = trainStep(model, optimizer, given, optimizer.step);
+    return { seconds: (performance.now() - started) / 1000, loss: last.mlm + last.lm };
+  },
+  gemm: () => ({ flopsPerSecond: gemmRate(given.dtype) }),
+});
