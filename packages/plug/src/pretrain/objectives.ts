@@ -79,7 +79,12 @@ export function stage2Objective(
     ...positions(stream),
     nextLosses(step, options) {
       const withMlm = step <= settings.mlmUntilStep;
-      return stage2Losses(model, regularStage2(batchOf(sampler, stream.nextBatch(), withMlm)), withMlm, options);
+      return stage2Losses(
+        model,
+        regularStage2(batchOf(sampler, stream.nextBatch(), withMlm)),
+        withMlm,
+        options,
+      );
     },
     evaluate: (options) => stage2Scores(model, whole(), masked(), charactersOf, options),
   };

@@ -119,7 +119,7 @@ function facts(report: QuickstartReport): string {
     `PLUG ${settings.size} (${(numParameters / 1e6).toFixed(1)}M parameters) after ${(seconds / 60).toFixed(1)} min: ` +
     `${poems.numPoems} Tang poems in ${poems.numDocuments} documents, ${poems.summary.train.tokens} training tokens, ` +
     `vocabulary ${poems.vocabSize}; stage 1 ${stages.stage1.steps} steps, stage 2 ${stages.stage2.steps} steps ` +
-    `with ${shortRun.minSideLength} to ${shortRun.maxSideLength} tokens on each side (published: 32 to 512).`
+    `with ${shortRun.minSideLength} to ${shortRun.maxSideLength} tokens on each side (published: 32 to 512) and dropout ${shortRun.dropout} (published: 0.1).`
   );
 }
 
