@@ -44,21 +44,25 @@ def step():
         mlm = cross_entropy(model.mlm_logits(encoded), labels)
         lm = cross_entropy(model.lm_logits(decoded), target)
     (mlm + lm).backward()
-    torch.nn.utils.clip_grad_norm_(model.parameters(), case["clipGradNorm"])
+    gradient_norm = torch.nn.utils.clip_grad_norm_(model.parameters(), case["clipGradNorm"])
     optimizer.step()
     optimizer.zero_grad(set_to_none=True)
-    return [mlm.item(), lm.item()]
+    return mlm.item(), lm.item(), gradient_norm.item()
 
 
 def check(request):
     model.eval()
-    return {"losses": [loss for _ in range(request["steps"]) for loss in step()]}
+    numbers = [step() for _ in range(request["steps"])]
+    return {
+        "losses": [loss for mlm, lm, _ in numbers for loss in (mlm, lm)],
+        "gradientNorms": [norm for _, _, norm in numbers],
+    }
 
 
 def steps(request):
     model.train()
-    seconds, losses = timed(lambda: [step() for _ in range(request["count"])])
-    return {"seconds": seconds, "loss": sum(losses[-1])}
+    seconds, numbers = timed(lambda: [step() for _ in range(request["count"])])
+    return {"seconds": seconds, "loss": sum(numbers[-1][:2])}
 
 
 answer({"check": check, "steps": steps})

@@ -48,7 +48,7 @@ export function storeCase(shape: Shape, dtype: ComputeDType): StoredCase {
       model: folder,
       dtype,
       threads: availableParallelism(),
-      learningRate: 1e-4,
+      learningRate: 1e-3,
       weightDecay: 0.01,
       clipGradNorm: 1,
       batch: trainingBatch(shape, seed),

@@ -17,13 +17,19 @@ export interface Shape {
   stepsPerTurn: number;
 }
 
-/** Weights of std 0.02, with which logits are far enough apart that greedy decoding does not hang on rounding. */
-const initializerRange = 0.02;
+/**
+ * Initial weights with which every layer matters: smaller ones leave attention nearly uniform, and a side that lacks
+ * a part would pass the check of losses; greedy decoding would hang on rounding.
+ */
+const initializerRange = (hiddenSize: number): number => 1 / Math.sqrt(hiddenSize);
 
 /** `quickstart` is what `plug quickstart` trains; `reference` a small PLUG; `trial` only shows that all works. */
 export const shapes = {
   quickstart: {
-    config: plugConfigOfSize('tiny', 6200, { maxPositionEmbeddings: 256, initializerRange }),
+    config: plugConfigOfSize('tiny', 6200, {
+      maxPositionEmbeddings: 256,
+      initializerRange: initializerRange(256),
+    }),
     batch: 16,
     sourceLength: 64,
     targetLength: 64,
@@ -40,7 +46,7 @@ export const shapes = {
       numHiddenLayers: 8,
       decHiddenLayers: 2,
       maxPositionEmbeddings: 512,
-      initializerRange,
+      initializerRange: initializerRange(512),
     }),
     batch: 8,
     sourceLength: 256,
@@ -50,7 +56,10 @@ export const shapes = {
     stepsPerTurn: 2,
   },
   trial: {
-    config: plugConfigOfSize('nano', 400, { maxPositionEmbeddings: 64, initializerRange }),
+    config: plugConfigOfSize('nano', 400, {
+      maxPositionEmbeddings: 64,
+      initializerRange: initializerRange(64),
+    }),
     batch: 2,
     sourceLength: 32,
     targetLength: 32,

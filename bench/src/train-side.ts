@@ -13,9 +13,10 @@ import {
 } from './openplug.js';
 import { answer } from './side.js';
 
-interface StepLosses {
+interface StepNumbers {
   mlm: number;
   lm: number;
+  gradientNorm: number;
 }
 
 /** One step as in training; `dropoutSeed` undefined is no dropout. */
@@ -24,7 +25,7 @@ function trainStep(
   optimizer: AdamW,
   { batch, dtype, learningRate, clipGradNorm }: BenchCase,
   dropoutSeed: number | undefined,
-): StepLosses {
+): StepNumbers {
   const losses = scope(() => {
     const options = { computeDType: dtype, ...(dropoutSeed !== undefined && { dropoutSeed }) };
     const source = textBatch(packTexts(batch.sourceIds));
@@ -40,9 +41,10 @@ function trainStep(
     backward(lm.add(mlm));
     return { mlm: mlm.item(), lm: lm.item() };
   });
-  optimizer.update(learningRate, Math.min(1, clipGradNorm / (optimizer.gradientNorm() + 1e-6)));
+  const gradientNorm = optimizer.gradientNorm();
+  optimizer.update(learningRate, Math.min(1, clipGradNorm / (gradientNorm + 1e-6)));
   optimizer.clearGradients();
-  return losses;
+  return { ...losses, gradientNorm };
 }
 
 /** Best rate of a large square matrix product, FLOP/s: what this machine can do right now. */
@@ -67,15 +69,19 @@ setNumThreads(given.threads);
 const model = loadModel(given.model);
 const optimizer = new AdamW(model.parameters, { weightDecay: given.weightDecay, decays: decaysWeight });
 await answer({
-  /** Steps without dropout: both losses of each. */
-  check: ({ steps }) => ({
-    losses: Array.from({ length: steps as number }, () =>
+  /** Steps without dropout: both losses of each, and the norm of its gradient before clipping. */
+  check({ steps: count }) {
+    const steps = Array.from({ length: count as number }, () =>
       trainStep(model, optimizer, given, undefined),
-    ).flatMap(({ mlm, lm }) => [mlm, lm]),
-  }),
+    );
+    return {
+      losses: steps.flatMap(({ mlm, lm }) => [mlm, lm]),
+      gradientNorms: steps.map(({ gradientNorm }) => gradientNorm),
+    };
+  },
   steps({ count }) {
     const started = performance.now();
-    let last: StepLosses = { mlm: 0, lm: 0 };
+    let last: StepNumbers = { mlm: 0, lm: 0, gradientNorm: 0 };
     for (let step = 0; step < (count as number); step++)
       last = trainStep(model, optimizer, given, optimizer.step);
     return { seconds: (performance.now() - started) / 1000, loss: last.mlm + last.lm };

@@ -1,5 +1,6 @@
 // Training speed: a step of stage 2 (masked LM + LM, dropout 0.1, AdamW, clipping) against the same model in plain
-// PyTorch. Before anything is timed, three steps without dropout must give both sides the same losses.
+// PyTorch. Before anything is timed, three steps without dropout must give both sides the same
+// losses and gradient norms.
 import { buildInfo } from '@openplug/torch';
 import { storeCase } from './case.js';
 import {
@@ -27,8 +28,9 @@ import { findPythonOrSay, ourSide, type Python, peerSide, type Side } from './si
 
 const defaultRounds = 5;
 const checkSteps = 3;
-/** Largest relative difference of a loss. */
+/** Largest relative difference of a loss, and of a gradient's norm. */
 const lossTolerance = { bfloat16: 2e-2, float32: 1e-4 } as const satisfies Record<ComputeDType, number>;
+const gradientTolerance = { bfloat16: 5e-2, float32: 1e-3 } as const satisfies Record<ComputeDType, number>;
 
 interface SideResult {
   tokensPerSecond: Spread;
@@ -39,6 +41,12 @@ interface SideResult {
   loss: number;
 }
 
+/** Largest relative differences in the check. */
+interface SameWork {
+  lossDifference: number;
+  gradientNormDifference: number;
+}
+
 interface TrainResult {
   shape: ShapeName;
   dtype: ComputeDType;
@@ -47,19 +55,24 @@ interface TrainResult {
   peer?: SideResult;
   /** Our tokens/s over the peer's, round by round. */
   ratio?: Spread;
-  /** Largest relative difference of a loss in the check. */
-  lossDifference?: number;
+  sameWork?: SameWork;
 }
 
-async function checkSameWork(ours: Side, peer: Side, dtype: ComputeDType): Promise<number> {
+/** Losses and gradient norms of the first steps. @throws BenchmarkError when the sides differ */
+async function checkSameWork(ours: Side, peer: Side, dtype: ComputeDType): Promise<SameWork> {
   const request = { do: 'check', steps: checkSteps };
   const [left, right] = [await ours.ask(request), await peer.ask(request)];
-  return checkAgreement(
-    `Losses (masked LM, LM) of ${checkSteps} steps in ${dtype}`,
-    left.losses as number[],
-    right.losses as number[],
-    lossTolerance[dtype],
-  );
+  const difference = (what: string, field: string, tolerance: number): number =>
+    checkAgreement(
+      `${what} of ${checkSteps} steps in ${dtype}`,
+      left[field] as number[],
+      right[field] as number[],
+      tolerance,
+    );
+  return {
+    lossDifference: difference('Losses (masked LM, LM)', 'losses', lossTolerance[dtype]),
+    gradientNormDifference: difference('Gradient norms', 'gradientNorms', gradientTolerance[dtype]),
+  };
 }
 
 async function measure(
@@ -72,7 +85,7 @@ async function measure(
   using stored = storeCase(shape, dtype);
   await using ours = ourSide('train-side.js', stored.path);
   await using peer = python && peerSide(python, 'train_pytorch.py', stored.path);
-  const lossDifference = peer && (await checkSameWork(ours, peer, dtype));
+  const sameWork = peer && (await checkSameWork(ours, peer, dtype));
   const losses = { openplug: 0, peer: 0 };
   const turn = (side: Side, which: keyof typeof losses) => async (): Promise<number> => {
     const reply = await side.ask({ do: 'steps', count: shape.stepsPerTurn });
@@ -102,7 +115,7 @@ async function measure(
     dtype,
     gemmFlopsPerSecond,
     openplug: side('openplug'),
-    ...(peer && { peer: side('peer'), ratio: pairedRatio(seconds.peer, seconds.openplug), lossDifference }),
+    ...(peer && { peer: side('peer'), ratio: pairedRatio(seconds.peer, seconds.openplug), sameWork }),
   } as TrainResult;
 }
 
