@@ -16,3 +16,15 @@ export function firstNonFinite(model: Trainable, where: 'value' | 'gradient'): s
   }
   return undefined;
 }
+
+/** The parameter whose value (or gradient) is largest in magnitude: where an overflow most likely began. */
+export function largest(model: Trainable, where: 'value' | 'gradient'): { name: string; value: number } {
+  let found = { name: '', value: -1 };
+  for (const [name, parameter] of model.parameters) {
+    const value = noGrad(() =>
+      scope(() => (where === 'value' ? parameter : parameter.grad)?.abs().max().item() ?? -1),
+    );
+    if (value > found.value) found = { name, value };
+  }
+  return found;
+}

@@ -11,7 +11,7 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import writeFileAtomic from 'write-file-atomic';
-import { ConfigError } from '../errors.js';
+import { CheckpointError, ConfigError } from '../errors.js';
 
 /** One line of metrics.jsonl. `kind` tells training steps from evaluations. */
 export interface MetricsLine {
@@ -19,6 +19,9 @@ export interface MetricsLine {
   step: number;
   [name: string]: number | string;
 }
+
+/** Begins the names of folders that are not whole yet. */
+const writingPrefix = '.writing-';
 
 export class RunFolder {
   readonly path: string;
@@ -49,12 +52,12 @@ export class RunFolder {
             `${this.path} holds a run with ${key} = ${old}, now it is ${now}. Use the same settings to continue, or another folder.`,
           );
       }
-    } else writeFileAtomic.sync(path, `${JSON.stringify(wanted, null, 2)}\n`);
+    } else writing(path, () => writeFileAtomic.sync(path, `${JSON.stringify(wanted, null, 2)}\n`));
   }
 
   /** Appends one line of metrics. */
   record(line: MetricsLine): void {
-    appendFileSync(this.#metrics, `${JSON.stringify(line)}\n`);
+    writing(this.#metrics, () => appendFileSync(this.#metrics, `${JSON.stringify(line)}\n`));
   }
 
   /** All whole lines of metrics so far. */
@@ -68,7 +71,15 @@ export class RunFolder {
   /** Drops metrics past `step`: a run that continues there will write them again. */
   rewindMetrics(step: number): void {
     const kept = this.metrics().filter((line) => line.step <= step);
-    writeFileAtomic.sync(this.#metrics, kept.map((line) => `${JSON.stringify(line)}\n`).join(''));
+    const text = kept.map((line) => `${JSON.stringify(line)}\n`).join('');
+    writing(this.#metrics, () => writeFileAtomic.sync(this.#metrics, text));
+  }
+
+  /** Removes what killed writes left. Only for who continues the run: another process may be writing it now. */
+  removeLeftovers(): void {
+    for (const folder of [this.path, this.#checkpoints])
+      for (const name of readdirSync(folder))
+        if (name.startsWith(writingPrefix)) rmSync(join(folder, name), { recursive: true, force: true });
   }
 
   /** Steps that have a finished checkpoint, newest first. */
@@ -86,19 +97,46 @@ export class RunFolder {
    * Afterwards only the newest `keepLast` checkpoints are left.
    */
   writeCheckpoint(step: number, keepLast: number, write: (folder: string) => void): void {
-    const temporary = join(this.#checkpoints, `.writing-${step}`);
+    const final = this.checkpointPath(step);
+    writeWhole(join(this.#checkpoints, `${writingPrefix}${step}`), final, write);
+    for (const old of this.checkpointSteps().slice(keepLast))
+      rmSync(this.checkpointPath(old), { recursive: true, force: true });
+  }
+
+  /** Has `write` fill the folder of the finished model, which appears whole. Returns its path. */
+  writeModel(write: (folder: string) => void): string {
+    const final = join(this.path, 'model');
+    writeWhole(join(this.path, `${writingPrefix}model`), final, write);
+    return final;
+  }
+}
+
+/** Fills `temporary` and gives it the name `final`; nothing of it stays when writing fails. */
+function writeWhole(temporary: string, final: string, write: (folder: string) => void): void {
+  writing(final, () => {
     rmSync(temporary, { recursive: true, force: true });
-    mkdirSync(temporary, { recursive: true });
     try {
+      mkdirSync(temporary, { recursive: true });
       write(temporary);
+      rmSync(final, { recursive: true, force: true });
+      renameSync(temporary, final);
     } catch (error) {
       rmSync(temporary, { recursive: true, force: true });
       throw error;
     }
-    const final = this.checkpointPath(step);
-    rmSync(final, { recursive: true, force: true });
-    renameSync(temporary, final);
-    for (const old of this.checkpointSteps().slice(keepLast))
-      rmSync(this.checkpointPath(old), { recursive: true, force: true });
+  });
+}
+
+/** Says of the system's errors what could not be written and what to do; others have words of their own. */
+function writing(path: string, write: () => void): void {
+  try {
+    write();
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).syscall === undefined) throw error;
+    throw new CheckpointError(
+      `Cannot write ${path}: ${(error as Error).message}. The last checkpoint is untouched: put this right (free ` +
+        'some space?) and start the run again to continue.',
+      { cause: error },
+    );
   }
 }

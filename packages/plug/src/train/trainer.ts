@@ -4,7 +4,7 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import { AdamW, backward, type DType, scope, type Tensor } from '@openplug/torch';
 import { CheckpointError, TrainingError } from '../errors.js';
 import { decaysWeight, type ForwardOptions } from '../model/index.js';
-import { firstNonFinite } from './non-finite.js';
+import { firstNonFinite, largest } from './non-finite.js';
 import type { MetricsLine, RunFolder } from './run-folder.js';
 import { learningRateAt } from './schedule.js';
 import {
@@ -93,10 +93,14 @@ export async function train(
   const { weightDecay, beta2, totalSteps } = settings;
   const optimizer = new AdamW(model.parameters, { beta2, weightDecay, decays: decaysWeight });
   const finished = (): boolean => optimizer.step >= totalSteps || (objective.isDone?.() ?? false);
-  const save = (): void =>
+  const save = (): void => {
+    // An update can make weights that no loss has met yet; a checkpoint is good only if they are.
+    if (firstNonFinite(model, 'value') !== undefined)
+      throw nonFinite('update made weights that are not finite', optimizer.step, model, folder, 'value');
     folder.writeCheckpoint(optimizer.step, settings.keepLast, (path) =>
       saveTrainingState(path, model, optimizer, objective.position()),
     );
+  };
   try {
     resume(model, optimizer, objective, folder, listener);
     let lastSaved = optimizer.step;
@@ -135,7 +139,9 @@ function resume(
   folder: RunFolder,
   listener: TrainingListener,
 ): void {
-  for (const step of folder.checkpointSteps()) {
+  folder.removeLeftovers();
+  const steps = folder.checkpointSteps();
+  for (const step of steps) {
     const path = folder.checkpointPath(step);
     try {
       const state = restoreTrainingState(path, model, optimizer);
@@ -148,6 +154,8 @@ function resume(
       listener.onNote?.(`Checkpoint ${path} cannot be used (${error.message}); trying the one before.`);
     }
   }
+  if (steps.length > 0)
+    listener.onNote?.(`No checkpoint in ${folder.path} can be used: training starts anew.`);
   folder.rewindMetrics(0);
 }
 
@@ -220,9 +228,13 @@ function nonFinite(
   where: 'value' | 'gradient',
 ): TrainingError {
   const layer = firstNonFinite(model, where);
+  const { name, value } = largest(model, where);
+  const found = layer
+    ? `the first ${where} that is not finite is in "${layer}"`
+    : `all ${where}s are finite, the largest, ${value.toPrecision(3)}, is in "${name}"`;
   const good = folder.checkpointSteps()[0];
   return new TrainingError(
-    `Step ${step}: the ${what}${layer ? `; the first ${where} that is not finite is in "${layer}"` : ''}. ` +
+    `Step ${step}: the ${what}; ${found}. ` +
       `${good === undefined ? 'There is no checkpoint yet' : `The last good checkpoint is ${folder.checkpointPath(good)}`}. ` +
       'Try a lower learning rate, a longer warm-up, or float32.',
   );

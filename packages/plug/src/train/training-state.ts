@@ -41,7 +41,7 @@ export function saveTrainingState(
 }
 
 /**
- * Puts a saved state into `model` and `optimizer`. Everything is read before anything is changed.
+ * Puts a saved state into `model` and `optimizer`. Everything is checked before anything is changed.
  * @throws CheckpointError when a file is damaged or belongs to another model
  */
 export function restoreTrainingState(folder: string, model: Trainable, optimizer: AdamW): SavedState {
@@ -69,11 +69,12 @@ export function restoreTrainingState(folder: string, model: Trainable, optimizer
         );
       found.set(name, file);
     }
+    // First, as it refuses a state that does not fit; the weights are known to fit.
+    optimizer.restore(state.step, (name) => (moments.has(name) ? moments.tensor(name) : undefined));
     for (const [name, parameter] of model.parameters) {
       using stored = found.get(name)!.tensor(name);
       noGrad(() => parameter.copy_(stored));
     }
-    optimizer.restore(state.step, (name) => (moments.has(name) ? moments.tensor(name) : undefined));
   } finally {
     for (const file of files) file.close();
   }
