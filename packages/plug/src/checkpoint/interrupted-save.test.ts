@@ -13,7 +13,7 @@ import { newParameters, PlugModel, plugConfigOfSize } from '../model/index.js';
 import { loadModel, saveModel } from './index.js';
 
 // 14 MiB: writing it takes long enough to be interrupted.
-const config = plugConfigOfSize('tiny', 600, { maxPositionEmbeddings: 8, decHiddenLayers: 0 });
+const config = plugConfigOfSize('mini', 600, { maxPositionEmbeddings: 8, decHiddenLayers: 0 });
 const parent = mkdtempSync(join(tmpdir(), 'plug-interrupted-'));
 after(() => rmSync(parent, { recursive: true }));
 
