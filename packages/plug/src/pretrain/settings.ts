@@ -6,10 +6,7 @@ export const pretrainSchema = z.strictObject({
   corpus: z.string().describe('token corpus: a folder with train/ and heldOut/, made by `plug corpus build`'),
   tokenizer: z.string().describe('folder with vocab.txt, or a vocab.txt, that the corpus was made with'),
   out: z.string().describe('run folder; an unfinished run there is continued'),
-  stage: z
-    .union([z.literal(1), z.literal(2)])
-    .default(1)
-    .describe('1: StructBERT encoder; 2: encoder-decoder'),
+  stage: z.int().min(1).max(2).default(1).describe('1: StructBERT encoder; 2: encoder-decoder'),
   init: z.string().optional().describe('stage 2: model folder or run of stage 1 that starts the encoder'),
   size: z.enum(sizeNames).default('tiny').describe('model size; with --init, of the decoder that is added'),
   maxPositions: z.int().min(8).default(514).describe('longest text in tokens, special tokens included'),
