@@ -2,11 +2,12 @@
 import { z } from 'zod';
 import { ConfigError } from '../errors.js';
 import type { PlugConfig } from '../model/index.js';
+import { trainingFields } from '../train/index.js';
 import type { FinetuneTask } from './task.js';
 
 export const finetuneSchema = z.strictObject({
+  ...trainingFields,
   model: z.string().describe('model folder or run to start from'),
-  out: z.string().describe('run folder; an unfinished run there is continued'),
   fromScratch: z
     .boolean()
     .default(false)
@@ -22,7 +23,6 @@ export const finetuneSchema = z.strictObject({
     .describe("passes over the training examples; default: the task's, else 3"),
   maxSteps: z.int().min(1).optional().describe('at most this many optimiser steps, for a bound on time'),
   tokensPerBatch: z.int().min(16).default(2048).describe('tokens (source + target) of a micro-batch at most'),
-  accumulationSteps: z.int().min(1).default(1).describe('micro-batches whose gradients make one step'),
   maxLength: z
     .int()
     .min(4)
@@ -43,30 +43,12 @@ export const finetuneSchema = z.strictObject({
       'peak learning rate; default: 5e-5 × 768 / hidden size, as BERT base and its small versions take',
     ),
   warmupFraction: z.number().min(0).max(1).default(0.0333).describe('share of the steps with a rising rate'),
-  weightDecay: z.number().min(0).default(0.01).describe('AdamW weight decay, not on biases and LayerNorm'),
-  beta2: z.number().min(0).lt(1).default(0.999).describe('AdamW decay of the second moment'),
-  clipGradNorm: z.number().positive().default(1).describe('largest global gradient norm'),
   dropout: z
     .number()
     .min(0)
     .lt(1)
     .optional()
     .describe("on hidden states and attention; default: the model's own"),
-  dtype: z
-    .enum(['auto', 'float32', 'bfloat16'])
-    .default('auto')
-    .describe('compute dtype; auto takes bfloat16 where the CPU has instructions for it'),
-  recomputeLayers: z
-    .boolean()
-    .default(false)
-    .describe('keep no activations inside layers: less memory, more time'),
-  threads: z.int().min(1).optional().describe('CPU threads; default: all cores'),
-  seed: z
-    .int()
-    .min(0)
-    .max(2 ** 31 - 1)
-    .default(1)
-    .describe('keys every random draw'),
   evaluateEvery: z
     .int()
     .min(0)
@@ -77,7 +59,6 @@ export const finetuneSchema = z.strictObject({
     .min(0)
     .default(3)
     .describe('stop after this many evaluations without a new best; 0: never'),
-  saveEvery: z.int().min(1).default(500).describe('steps between checkpoints'),
   keepLast: z.int().min(1).default(1).describe('checkpoints kept'),
 });
 

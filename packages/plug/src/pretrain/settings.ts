@@ -1,11 +1,12 @@
 // The settings of one pre-training stage: one strict schema for the API, the config file and the flags.
 import { z } from 'zod';
 import { sizeNames } from '../model/index.js';
+import { trainingFields } from '../train/index.js';
 
 export const pretrainSchema = z.strictObject({
+  ...trainingFields,
   corpus: z.string().describe('token corpus: a folder with train/ and heldOut/, made by `plug corpus build`'),
   tokenizer: z.string().describe('folder with vocab.txt, or a vocab.txt, that the corpus was made with'),
-  out: z.string().describe('run folder; an unfinished run there is continued'),
   stage: z.int().min(1).max(2).default(1).describe('1: StructBERT encoder; 2: encoder-decoder'),
   init: z.string().optional().describe('stage 2: model folder or run of stage 1 that starts the encoder'),
   size: z.enum(sizeNames).default('tiny').describe('model size; with --init, of the decoder that is added'),
@@ -14,7 +15,6 @@ export const pretrainSchema = z.strictObject({
   dropout: z.number().min(0).lt(1).default(0.1).describe('dropout on hidden states and attention'),
   totalSteps: z.int().min(1).default(10_000).describe('optimiser steps of the stage'),
   tokensPerBatch: z.int().min(16).default(8192).describe('tokens (source + target) of a micro-batch at most'),
-  accumulationSteps: z.int().min(1).default(1).describe('micro-batches whose gradients make one step'),
   maxLength: z.int().min(8).default(512).describe('stage 1: longest sequence, special tokens included'),
   minSideLength: z.int().min(1).default(32).describe('stage 2: shortest source and target, in text tokens'),
   maxSideLength: z.int().min(1).default(512).describe('stage 2: longest source and target, in text tokens'),
@@ -32,31 +32,12 @@ export const pretrainSchema = z.strictObject({
     .describe('stage 2: share of the steps with the masked-LM loss'),
   learningRate: z.number().positive().default(1e-4).describe('peak learning rate'),
   warmupFraction: z.number().min(0).max(1).default(0.01).describe('share of the steps with a rising rate'),
-  weightDecay: z.number().min(0).default(0.01).describe('AdamW weight decay, not on biases and LayerNorm'),
-  beta2: z.number().min(0).lt(1).default(0.999).describe('AdamW decay of the second moment'),
-  clipGradNorm: z.number().positive().default(1).describe('largest global gradient norm'),
-  dtype: z
-    .enum(['auto', 'float32', 'bfloat16'])
-    .default('auto')
-    .describe('compute dtype; auto takes bfloat16 where the CPU has instructions for it'),
-  recomputeLayers: z
-    .boolean()
-    .default(false)
-    .describe('keep no activations inside layers: less memory, more time'),
-  threads: z.int().min(1).optional().describe('CPU threads; default: all cores'),
-  seed: z
-    .int()
-    .min(0)
-    .max(2 ** 31 - 1)
-    .default(1)
-    .describe('keys every random draw'),
   evaluateEvery: z
     .int()
     .min(0)
     .default(500)
     .describe('steps between evaluations on held-out text; 0: at the end only'),
   evaluationBatches: z.int().min(1).default(16).describe('held-out batches that an evaluation reads'),
-  saveEvery: z.int().min(1).default(500).describe('steps between checkpoints'),
   keepLast: z.int().min(1).default(2).describe('checkpoints kept'),
 });
 

@@ -1,5 +1,6 @@
 export { type MetricsLine, RunFolder } from './run-folder.js';
 export { learningRateAt } from './schedule.js';
+export { trainingFields } from './settings.js';
 export {
   type StepLosses,
   type TrainerSettings,
