@@ -12,6 +12,7 @@ export function learningRateAt(
   warmupFraction: number,
 ): number {
   const warmupSteps = Math.ceil(warmupFraction * totalSteps);
-  if (step <= warmupSteps) return (peak * step) / warmupSteps;
+  // The share first: the product first can round to more than the peak.
+  if (step <= warmupSteps) return peak * (step / warmupSteps);
   return (peak * (totalSteps - step + 1)) / (totalSteps - warmupSteps + 1);
 }
