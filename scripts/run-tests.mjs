@@ -28,6 +28,10 @@ export async function runTests(words) {
   say(`· Run ${chosen.length} test files …`);
   // Test files run side by side on the same cores: OpenMP's threads must sleep, not spin, while they wait.
   process.env.OMP_WAIT_POLICY ??= 'passive';
+  if (process.env.CI) {
+    const seed = pathToFileURL(join(ROOT, 'scripts', 'fixed-seed.mjs')).href;
+    process.env.NODE_OPTIONS = `${process.env.NODE_OPTIONS ?? ''} --import=${seed}`.trim();
+  }
   const results = run({ files: chosen, concurrency: availableParallelism() });
   let failed = 0;
   results.on('test:fail', (event) => {
