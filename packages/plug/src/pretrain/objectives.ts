@@ -93,13 +93,12 @@ export function stage2Objective(
 function stage1Losses(model: PlugModel, batch: Stage1Batch, options: ForwardOptions): StepLosses {
   const source = textBatch(batch.source);
   const encoded = model.encode(source, options);
-  const mlm = mlmLoss(model, encoded, indexTensor(batch.labelIndex), indexTensor(batch.labels), options);
   const sentence = sentenceLoss(model, encoded, source.layout, indexTensor(batch.sentenceLabels));
-  return {
-    loss: mlm.add(sentence),
-    parts: { mlmLoss: mlm, sentenceLoss: sentence },
-    numTokens: countTokens(batch.source),
-  };
+  const numTokens = countTokens(batch.source);
+  // A batch of a few short texts can have no label; a mean over none would not be a number.
+  if (batch.labels.length === 0) return { loss: sentence, parts: { sentenceLoss: sentence }, numTokens };
+  const mlm = mlmLoss(model, encoded, indexTensor(batch.labelIndex), indexTensor(batch.labels), options);
+  return { loss: mlm.add(sentence), parts: { mlmLoss: mlm, sentenceLoss: sentence }, numTokens };
 }
 
 function stage2Losses(

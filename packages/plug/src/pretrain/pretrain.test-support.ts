@@ -5,7 +5,12 @@ import { tmpdir } from 'node:os';
 import { join, relative } from 'node:path';
 import { after } from 'node:test';
 import { setNumThreads } from '@openplug/torch';
-import { type TextDocument, writeTokenCorpus } from '../corpus/index.js';
+import {
+  type TextDocument,
+  type TokenCorpus,
+  tokenCorpusFromDocuments,
+  writeTokenCorpus,
+} from '../corpus/index.js';
 import { keyedRandom } from '../random.js';
 import { tokenizerFromVocabulary } from '../text/index.js';
 import { type MetricsLine, RunFolder } from '../train/index.js';
@@ -36,11 +41,30 @@ export function testDocuments(count: number): TextDocument[] {
 }
 
 /** Writes the corpus and the tokenizer under `folder`. */
-export function writeTestCorpus(folder: string, count = 30): { corpus: string; tokenizer: string } {
+export function writeTestCorpus(
+  folder: string,
+  documents = testDocuments(30),
+  heldOutFraction = 0.3,
+): { corpus: string; tokenizer: string } {
   const [corpus, tokenizer] = [join(folder, 'corpus'), join(folder, 'tokenizer')];
   testTokenizer.save(tokenizer);
-  writeTokenCorpus(corpus, testDocuments(count), testTokenizer, { heldOutFraction: 0.3 });
+  writeTokenCorpus(corpus, documents, testTokenizer, { heldOutFraction });
   return { corpus, tokenizer };
+}
+
+/** The same documents in memory. */
+export function testTokenCorpus(count: number): TokenCorpus {
+  return tokenCorpusFromDocuments(
+    testDocuments(count).map(({ sentences }) => {
+      const encoded = sentences.map((sentence) => testTokenizer.encode(sentence));
+      let start = 0;
+      const sentenceStarts = Uint32Array.from(encoded, ({ length }) => {
+        start += length;
+        return start - length;
+      });
+      return { tokens: Uint16Array.from(encoded.flatMap((ids) => [...ids])), sentenceStarts };
+    }),
+  );
 }
 
 /** Settings of a nano run of few steps, on one thread. */

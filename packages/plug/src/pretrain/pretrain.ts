@@ -70,9 +70,10 @@ export async function pretrain(
     signal,
   );
   if (!result.finished) return { ...result, model: undefined, scores: {} };
-  const modelFolder = join(settings.out, 'model');
-  saveModel(modelFolder, model);
-  tokenizer.save(modelFolder);
+  const modelFolder = folder.writeModel((path) => {
+    saveModel(path, model);
+    tokenizer.save(path);
+  });
   const {
     kind: _kind,
     step: _step,
