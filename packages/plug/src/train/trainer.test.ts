@@ -1,6 +1,6 @@
 // The loop on a toy network: what it draws, when it evaluates and saves, and that it leaks nothing.
 import assert from 'node:assert/strict';
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { AdamW, backward, liveTensorBytes, liveTensorCount, scope } from '@openplug/torch';
@@ -82,6 +82,7 @@ describe('train', () => {
     const objective = toyObjective(model);
     await train(model, objective, toySettings, stopped, { onResume: (step) => resumed.push(step) });
     assert.deepEqual(resumed, [6]);
+    assert.ok(!existsSync(leftover));
     assert.equal(objective.taken[0], 12);
     assert.deepEqual(weightsOf(model), weightsOf(expected));
     const lines = (folder: RunFolder) => folder.metrics().map(({ tokensPerSecond: _, ...line }) => line);
