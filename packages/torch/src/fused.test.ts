@@ -6,80 +6,24 @@ import { spawnSync } from 'node:child_process';
 import { after, describe, it } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { aten } from './aten.js';
-import { backward, noGrad } from './autograd.js';
+import { backward } from './autograd.js';
 import { full, ones, tensor, zeros } from './create.js';
 import { NativeError } from './errors.js';
+import {
+  assertClose,
+  checkGradients,
+  type FloatType,
+  floatTypes,
+  gradients,
+  randomTensor,
+} from './kernels.test-support.js';
 import * as nn from './nn.js';
 import { getNumThreads, setNumThreads } from './runtime.js';
 import { scope } from './scope.js';
 import { callOperator, type Tensor } from './tensor.js';
 
-const floatTypes = ['float64', 'float32', 'bfloat16'] as const;
-type FloatType = (typeof floatTypes)[number];
 /** Largest accepted |difference| / (1 + |expected|) by dtype; bfloat16 has 8 bits. */
 const budget: Record<FloatType, number> = { float64: 1e-12, float32: 3e-6, bfloat16: 8e-3 };
-
-/** Roughly normal values that depend on `seed` only. */
-function randomTensor(shape: readonly number[], seed: number, dtype: FloatType = 'float64'): Tensor {
-  let state = (seed * 2654435761 + 12345) >>> 0;
-  const next = () => {
-    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
-    return state / 4294967296;
-  };
-  const size = shape.reduce((product, length) => product * length, 1);
-  const values = Float64Array.from({ length: size }, () => 1.7 * (next() + next() + next() + next() - 2));
-  return tensor(values, { shape }).to(dtype);
-}
-
-function assertClose(actual: Tensor, expected: Tensor, tolerance: number, what = ''): void {
-  assert.deepEqual(actual.shape, expected.shape, what);
-  const got = actual.to('float64').toArray();
-  const want = expected.to('float64').toArray();
-  for (let i = 0; i < got.length; i++)
-    assert.ok(
-      Math.abs(got[i]! - want[i]!) <= tolerance * (1 + Math.abs(want[i]!)),
-      `${what} element ${i}: got ${got[i]}, expected ${want[i]} within ${tolerance}`,
-    );
-}
-
-/** Gradients of sum(output · fixed weights, which bfloat16 holds exactly) for `inputs` by backward. */
-function gradients(output: (inputs: Tensor[]) => Tensor, inputs: Tensor[]): Tensor[] {
-  const leaves = inputs.map((input) => input.detach().clone());
-  for (const leaf of leaves) leaf.requiresGrad = true;
-  const result = output(leaves);
-  backward(result.mul(randomTensor(result.shape, 99, 'bfloat16').to(result.dtype)).sum());
-  return leaves.map((leaf) => leaf.grad!);
-}
-
-/** Compares `gradients` with central differences in float64. */
-function checkGradients(output: (inputs: Tensor[]) => Tensor, inputs: Tensor[]): void {
-  const loss = (values: Tensor[]) =>
-    noGrad(() =>
-      scope(() => {
-        const result = output(values);
-        return result
-          .mul(randomTensor(result.shape, 99, 'bfloat16').to('float64'))
-          .sum()
-          .item();
-      }),
-    );
-  const step = 1e-5;
-  for (const [which, gradient] of gradients(output, inputs).entries()) {
-    const base = inputs[which]!.toArray();
-    for (const [i, analytic] of gradient.toArray().entries()) {
-      const [above, below] = [step, -step].map((delta) => {
-        const moved = base.slice();
-        moved[i]! += delta;
-        return loss(inputs.with(which, tensor(moved, { dtype: 'float64', shape: inputs[which]!.shape })));
-      });
-      const numeric = (above! - below!) / (2 * step);
-      assert.ok(
-        Math.abs(analytic - numeric) <= 1e-6 * (1 + Math.abs(numeric)),
-        `input ${which}, element ${i}: backward ${analytic}, central difference ${numeric}`,
-      );
-    }
-  }
-}
 
 const threads = getNumThreads();
 after(() => setNumThreads(threads));

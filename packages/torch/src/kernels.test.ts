@@ -6,87 +6,25 @@ import { spawnSync } from 'node:child_process';
 import { after, describe, it } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { aten } from './aten.js';
-import { backward, noGrad } from './autograd.js';
 import { arange, full, ones, tensor, zeros } from './create.js';
 import { NativeError } from './errors.js';
-import type { DType } from './native.js';
+import {
+  assertClose,
+  checkGradients,
+  type FloatType,
+  floatTypes,
+  gradients,
+  incomingGradient,
+  randomTensor,
+} from './kernels.test-support.js';
 import { getNumThreads, setNumThreads } from './runtime.js';
-import { scope } from './scope.js';
 import { callOperator, type OperatorArgument, type Tensor } from './tensor.js';
 
-type FloatType = Extract<DType, 'float64' | 'float32' | 'bfloat16'>;
-const floatTypes: FloatType[] = ['float64', 'float32', 'bfloat16'];
 /** Largest accepted |difference| / (1 + |expected|) by dtype; bfloat16 has 8 bits. */
 const budget: Record<FloatType, number> = { float64: 1e-12, float32: 3e-6, bfloat16: 1.6e-2 };
 
 const call = (name: string, ...operands: OperatorArgument[]) =>
   callOperator(`openplug::${name}`, ...operands) as Tensor;
-
-/** Roughly normal values that depend on `seed` only. */
-function randomTensor(shape: readonly number[], seed: number, dtype: FloatType = 'float64'): Tensor {
-  let state = (seed * 2654435761 + 12345) >>> 0;
-  const next = () => {
-    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
-    return state / 4294967296;
-  };
-  const size = shape.reduce((product, length) => product * length, 1);
-  const values = Float64Array.from({ length: size }, () => 1.7 * (next() + next() + next() + next() - 2));
-  return tensor(values, { shape }).to(dtype);
-}
-
-function assertClose(actual: Tensor, expected: Tensor, tolerance: number, what = ''): void {
-  assert.deepEqual(actual.shape, expected.shape, what);
-  const got = actual.to('float64').toArray();
-  const want = expected.to('float64').toArray();
-  for (let i = 0; i < got.length; i++)
-    assert.ok(
-      Math.abs(got[i]! - want[i]!) <= tolerance * (1 + Math.abs(want[i]!)),
-      `${what} element ${i}: got ${got[i]}, expected ${want[i]} within ${tolerance}`,
-    );
-}
-
-/** Fixed weights of the outputs in a loss: numbers that bfloat16 holds exactly, so that every dtype sees the same. */
-const incomingGradient = (output: Tensor) =>
-  randomTensor(output.shape, 99, 'bfloat16').to(output.dtype as FloatType);
-
-/** Gradients of sum(output · weights) for `inputs` by backward. */
-function gradients(output: (inputs: Tensor[]) => Tensor, inputs: Tensor[]): Tensor[] {
-  const leaves = inputs.map((input) => input.detach().clone());
-  for (const leaf of leaves) leaf.requiresGrad = true;
-  const result = output(leaves);
-  backward(result.mul(incomingGradient(result)).sum());
-  return leaves.map((leaf) => leaf.grad!);
-}
-
-/** Compares `gradients` with central differences in float64. */
-function checkGradients(output: (inputs: Tensor[]) => Tensor, inputs: Tensor[]): void {
-  const loss = (values: Tensor[]) =>
-    noGrad(() =>
-      scope(() => {
-        const result = output(values);
-        return result.mul(incomingGradient(result)).sum().item();
-      }),
-    );
-  const step = 1e-5;
-  gradients(output, inputs).forEach((gradient, which) => {
-    const analytic = gradient.toArray();
-    const base = inputs[which]!.toArray();
-    for (let i = 0; i < base.length; i++) {
-      const [above, below] = [step, -step].map((delta) => {
-        const moved = base.slice();
-        moved[i]! += delta;
-        const values = inputs.slice();
-        values[which] = tensor(moved, { dtype: 'float64', shape: inputs[which]!.shape });
-        return loss(values);
-      });
-      const numeric = (above! - below!) / (2 * step);
-      assert.ok(
-        Math.abs(analytic[i]! - numeric) <= 1e-6 * (1 + Math.abs(numeric)),
-        `input ${which}, element ${i}: backward ${analytic[i]}, central difference ${numeric}`,
-      );
-    }
-  });
-}
 
 /** Philox4x32-10, written from the paper with BigInt. */
 function philox(counter: number[], key: number[]): number[] {
