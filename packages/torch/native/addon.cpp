@@ -61,6 +61,7 @@ NAPI_MODULE_INIT() {
     registerAutograd(env, exports);
     registerBuffers(env, exports);
     registerRuntime(env, exports);
+    registerProfiler(env, exports);
     return exports;
   });
 }

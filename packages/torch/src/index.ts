@@ -21,6 +21,7 @@ export type { BuildInfo, DType } from './native.js';
 export type { DropoutKey } from './nn.js';
 export * as nn from './nn.js';
 export { AdamW, type AdamWOptions } from './optimizer.js';
+export { chromeTrace, type OperatorTime, operatorTimes, type ProfileEvent, profiled } from './profile.js';
 export {
   buildInfo,
   cpuCapability,

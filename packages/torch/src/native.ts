@@ -89,6 +89,9 @@ interface NativeModule {
   /** [live tensors, bytes that they own] */
   counters(): [number, number];
   buildInfo(): BuildInfo;
+  startProfile(): void;
+  /** [name, shapes, start in µs, duration in µs, thread] */
+  stopProfile(): [string, string, number, number, number][];
 }
 
 function load(): NativeModule {

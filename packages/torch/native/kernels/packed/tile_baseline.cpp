@@ -1,0 +1,64 @@
+// Tiles for any CPU (SSE2, arm64 …), in the compiler's portable vectors of four.
+#include "tile_loop.h"
+
+#include <cstring>
+
+namespace openplug {
+namespace {
+
+typedef float FloatVector __attribute__((vector_size(16)));
+typedef int32_t IntVector __attribute__((vector_size(16)));
+typedef uint32_t GroupVector __attribute__((vector_size(16)));
+
+template <typename Vector, typename Element>
+Vector loadVector(const Element* from) {
+  Vector vector;
+  std::memcpy(&vector, from, sizeof vector);
+  return vector;
+}
+
+struct Baseline {
+  using Weights = GroupVector;
+  static constexpr int lanes = 4, vectors = 2;
+  static Weights loadWeights(const uint32_t* from) { return loadVector<GroupVector>(from); }
+  static GroupVector broadcast(uint32_t group) { return GroupVector{group, group, group, group}; }
+};
+
+struct BaselineFloat : Baseline {
+  using Sum = FloatVector;
+  using Element = float;
+  static Sum zero() { return Sum{}; }
+  static Sum load(const float* from) { return loadVector<Sum>(from); }
+  static void store(float* to, Sum sum) { std::memcpy(to, &sum, sizeof sum); }
+};
+
+struct BaselineFloat32 : BaselineFloat {
+  static void dot(Sum& sum, GroupVector x, GroupVector w) { sum += (FloatVector)x * (FloatVector)w; }
+};
+
+struct BaselineBfloat16 : BaselineFloat {
+  static void dot(Sum& sum, GroupVector x, GroupVector w) {
+    sum += (FloatVector)(x << 16) * (FloatVector)(w << 16);
+    sum += (FloatVector)(x & 0xffff0000u) * (FloatVector)(w & 0xffff0000u);
+  }
+};
+
+struct BaselineInt8 : Baseline {
+  using Sum = IntVector;
+  using Element = int32_t;
+  static Sum zero() { return Sum{}; }
+  static Sum load(const int32_t* from) { return loadVector<Sum>(from); }
+  static void store(int32_t* to, Sum sum) { std::memcpy(to, &sum, sizeof sum); }
+  static void dot(Sum& sum, GroupVector x, GroupVector w) {
+    for (int byte = 0; byte < 4; ++byte)
+      sum += (IntVector)((x >> (8 * byte)) & 255u) * ((IntVector)(w << (24 - 8 * byte)) >> 24);
+  }
+};
+
+} // namespace
+
+TileSet baselineTiles() {
+  return {runTile<BaselineFloat32>, runTile<BaselineBfloat16>, runTile<BaselineInt8>, tileRows};
+}
+
+} // namespace openplug
