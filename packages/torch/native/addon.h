@@ -10,6 +10,7 @@ void registerAutograd(napi_env env, napi_value exports);
 void registerBuffers(napi_env env, napi_value exports);
 void useReusingAllocator();
 void registerRuntime(napi_env env, napi_value exports);
+void registerPrograms(napi_env env, napi_value exports);
 void registerProfiler(napi_env env, napi_value exports);
 
 } // namespace openplug

@@ -84,6 +84,8 @@ napi_value fromBytes(napi_env env, napi_callback_info info) {
 napi_value readBytes(napi_env env, napi_callback_info info) {
   return guarded(env, [] { return "toTypedArray"; }, [&]() -> napi_value {
     Arguments arguments(env, info);
+    if (Environment::of(env)->recorder)
+      throw BridgeError("values cannot be read while a program is recorded: they would differ at each run");
     at::Tensor tensor = unboxTensor(env, arguments[0], "self").detach().cpu().contiguous();
     Bytes bytes = bytesOf(env, arguments[1]);
     if (tensor.nbytes() != bytes.length)

@@ -189,7 +189,10 @@ napi_value call(napi_env env, napi_callback_info info) {
             // The real type: type() says int for dtypes and memory formats.
             stack.push_back(toIValue(env, value, *parameter.real_type(), parameter.name().c_str()));
         }
+        torch::jit::Stack recorded;
+        if (environment.recorder) recorded = stack;
         op->callBoxed(stack);
+        if (environment.recorder) environment.recorder->add(*op, recorded, stack);
         if (stack.empty()) return makeUndefined(env);
         if (stack.size() == 1) return toJs(environment, stack[0]);
         std::vector<napi_value> results;

@@ -15,8 +15,12 @@ void finalizeTensor(napi_env, void* data, void*) {
 
 void finalizeGenerator(napi_env, void* data, void*) { delete static_cast<GeneratorBox*>(data); }
 
+} // namespace
+
 void* externalPointer(napi_env env, napi_value value, BoxKind kind, const char* what) {
-  const char* expected = kind == BoxKind::tensor ? ": expected a Tensor, got " : ": expected a Generator, got ";
+  const char* expected = kind == BoxKind::tensor      ? ": expected a Tensor, got "
+                         : kind == BoxKind::generator ? ": expected a Generator, got "
+                                                      : ": expected a Program, got ";
   napi_valuetype type;
   check(env, napi_typeof(env, value, &type));
   void* data = nullptr;
@@ -25,8 +29,6 @@ void* externalPointer(napi_env env, napi_value value, BoxKind kind, const char* 
     throw BridgeError(what + (expected + describe(env, value)));
   return data;
 }
-
-} // namespace
 
 std::shared_ptr<Environment>& Environment::of(napi_env env) {
   void* data = nullptr;

@@ -2,6 +2,7 @@
 // into it. All N-API calls for an environment happen on its own thread.
 #pragma once
 #include "precompiled.h"
+#include "program.h"
 
 #include <atomic>
 #include <memory>
@@ -43,13 +44,14 @@ struct Environment {
   napi_ref disposedErrorClass = nullptr;
   napi_ref thrownInBackward = nullptr; // holds, in `error`, what JavaScript threw inside the autograd engine
   std::vector<c10::OperatorHandle> operators;
+  std::unique_ptr<Recorder> recorder; // while a program is being recorded
 
   static std::shared_ptr<Environment>& of(napi_env env);
   void reportBytes(int64_t delta);
 };
 
 // First field of every boxed value, so that a foreign external is refused instead of misread.
-enum class BoxKind : uint32_t { tensor = 0x7e4501, generator = 0x7e4502 };
+enum class BoxKind : uint32_t { tensor = 0x7e4501, generator = 0x7e4502, program = 0x7e4503 };
 
 struct TensorBox {
   BoxKind kind = BoxKind::tensor;
@@ -64,6 +66,9 @@ struct GeneratorBox {
   BoxKind kind = BoxKind::generator;
   at::Generator generator;
 };
+
+// The boxed value behind an external. Throws BridgeError, naming the argument, for anything else.
+void* externalPointer(napi_env env, napi_value value, BoxKind kind, const char* what);
 
 // A handle on the tensor. Its memory counts as JavaScript's from the first handle on it to the last, unless
 // ownsMemory is false (memory that JavaScript owns already).

@@ -22,6 +22,7 @@ export type { DropoutKey } from './nn.js';
 export * as nn from './nn.js';
 export { AdamW, type AdamWOptions } from './optimizer.js';
 export { chromeTrace, type OperatorTime, operatorTimes, type ProfileEvent, profiled } from './profile.js';
+export { Program } from './program.js';
 export {
   buildInfo,
   cpuCapability,

@@ -10,6 +10,8 @@ declare const handleBrand: unique symbol;
 export type TensorHandle = { readonly [handleBrand]: 'tensor' };
 /** An external value that owns one C++ random generator. */
 export type GeneratorHandle = { readonly [handleBrand]: 'generator' };
+/** An external value that owns one recorded program. */
+export type ProgramHandle = { readonly [handleBrand]: 'program' };
 
 /** What an operator takes and gives across the boundary. */
 export type NativeValue =
@@ -89,6 +91,11 @@ interface NativeModule {
   /** [live tensors, bytes that they own] */
   counters(): [number, number];
   buildInfo(): BuildInfo;
+  startRecording(): void;
+  /** Ends the recording; without an output it is given up. */
+  stopRecording(output?: TensorHandle): ProgramHandle | undefined;
+  runProgram(program: ProgramHandle): TensorHandle;
+  disposeProgram(program: ProgramHandle): void;
   startProfile(): void;
   /** [name, shapes, start in µs, duration in µs, thread] */
   stopProfile(): [string, string, number, number, number][];

@@ -14,6 +14,46 @@ export function linear(x: Tensor, weight: Tensor, bias?: Tensor): Tensor {
   return aten.linear(x, weight.to(x.dtype), bias?.to(x.dtype));
 }
 
+/** How packed weights are stored, and multiplied: int8 by activations that are quantised row by row. */
+export type Precision = 'float32' | 'bfloat16' | 'int8';
+
+/** A weight [out, in] that is ready to be multiplied; cannot be read back. */
+export interface PackedWeight {
+  /** What holds it; dispose of these. */
+  readonly tensors: readonly Tensor[];
+  readonly precision: Precision;
+  readonly outFeatures: number;
+}
+
+/**
+ * Packs a weight for `packedLinear`. int8: one scale for each output feature, the largest |weight| being 127.
+ * @param weight [out, in]
+ */
+export function packLinear(weight: Tensor, precision: Precision): PackedWeight {
+  const tensors = callOperator('openplug::pack_linear', weight, precision) as Tensor[];
+  return { tensors, precision, outFeatures: weight.shape[0]! };
+}
+
+/**
+ * x·Wᵀ + b, with gelu (exact erf form) on it if asked; without gradients. A row's result does not depend on the others.
+ * @param x [..., in], float32 or bfloat16, the dtype of the result
+ * @param bias [out]
+ * @returns [..., out]
+ */
+export function packedLinear(x: Tensor, weight: PackedWeight, bias?: Tensor, activation?: 'gelu'): Tensor {
+  const { tensors, precision, outFeatures } = weight;
+  return callOperator(
+    'openplug::packed_linear',
+    x,
+    tensors,
+    precision,
+    outFeatures,
+    bias,
+    activation === 'gelu',
+    x.dtype,
+  ) as Tensor;
+}
+
 /** gelu(x + bias), exact erf form, in one pass; `bias` [E] is cast to the dtype of `x`. */
 export function biasGelu(x: Tensor, bias: Tensor): Tensor {
   return callOperator('openplug::gelu_bias', x, bias.to(x.dtype)) as Tensor;
@@ -103,6 +143,70 @@ export function attention(q: Tensor, k: Tensor, v: Tensor, options: AttentionOpt
     key.seed,
     key.offset,
   ) as Tensor;
+}
+
+/**
+ * One new token of each row attends to its own text's kept keys and values, which it joins: softmax(q·kᵀ·scale)·v.
+ * @param projected queries | keys | values of the new tokens [B, 3·H·D]
+ * @param keys [B, H, L, D], changed in place
+ * @param values likewise
+ * @param positions place of each row's new token, int64 [B]
+ * @returns [B, H·D]
+ */
+export function selfAttentionStep(
+  projected: Tensor,
+  keys: Tensor,
+  values: Tensor,
+  positions: Tensor,
+  scale: number,
+): Tensor {
+  return callOperator('openplug::self_attention_step', projected, keys, values, positions, scale) as Tensor;
+}
+
+/** The source that tokens attend to in `crossAttentionStep`. */
+export interface StepMemory {
+  /** [R, H, S, D] */
+  keys: Tensor;
+  /** [R, H, S, D] */
+  values: Tensor;
+  /** Leading keys of each of these rows that may be seen, int64 [R]. */
+  visible: Tensor;
+  /** Which of these rows belongs to each row of queries, int64 [B]. */
+  sources: Tensor;
+  /** Factor on the scores. */
+  scale: number;
+}
+
+/** One token of each row attends to a source: queries [B, H·D] → [B, H·D]. */
+export function crossAttentionStep(
+  query: Tensor,
+  { keys, values, visible, sources, scale }: StepMemory,
+): Tensor {
+  return callOperator(
+    'openplug::cross_attention_step',
+    query,
+    keys,
+    values,
+    visible,
+    sources,
+    scale,
+  ) as Tensor;
+}
+
+/**
+ * The most probable tokens of each row, and what turns logits to log-probabilities.
+ * @param logits [B, V]
+ * @param numReal logits from here on are never candidates, but count in the normalizer
+ * @returns the `count` largest logits [B, count] and their ids, int32, largest first (of equals the smaller id first),
+ *   and the log-sum-exp of each row [B]
+ */
+export function candidates(
+  logits: Tensor,
+  numReal: number,
+  count: number,
+): { logits: Tensor; ids: Tensor; normalizers: Tensor } {
+  const [top, ids, normalizers] = callOperator('openplug::candidates', logits, numReal, count) as Tensor[];
+  return { logits: top!, ids: ids!, normalizers: normalizers! };
 }
 
 /**

@@ -5,6 +5,7 @@ import {
   aten,
   type DType,
   keep,
+  type nn,
   openSafetensors,
   scope,
   type Tensor,
@@ -28,6 +29,8 @@ const embeddingName = 'bert.embeddings.word_embeddings.weight';
 export interface LoadOptions {
   /** Dtype of the parameters in memory. Default float32. */
   dtype?: DType;
+  /** Packs the weights for inference in this precision. Default: the model can be trained and saved. */
+  precision?: nn.Precision | undefined;
   /** Changes to the stored configuration, for example dropout for fine-tuning. */
   changes?: Partial<PlugConfig>;
 }
@@ -65,7 +68,7 @@ export function loadModel(folder: string, options: LoadOptions = {}): PlugModel 
     // The scope frees what was already read when the file turns out not to fit.
     return scope(() => {
       const source = storedParameters(file, path, options.dtype);
-      const model = new PlugModel(config, source);
+      const model = new PlugModel(config, source, options.precision);
       checkTied(file, path);
       const extra = file.names().filter((name) => !source.used.has(name) && name !== tiedName);
       if (extra.length > 0)
@@ -73,7 +76,7 @@ export function loadModel(folder: string, options: LoadOptions = {}): PlugModel 
           `${path}: ${extra.length} tensors belong to no part of the configured model, the first is "${extra[0]}". ` +
             'Do num_hidden_layers, dec_hidden_layers and pre_ln in config.json describe this file?',
         );
-      for (const parameter of model.parameters.values()) keep(parameter);
+      for (const held of model.tensors()) keep(held);
       return model;
     });
   } finally {
@@ -91,8 +94,16 @@ function checkTied(file: { has(name: string): boolean; tensor(name: string): Ten
     );
 }
 
-/** Writes `config.json` and `model.safetensors` into `folder`; each file appears whole or not at all. */
+/**
+ * Writes `config.json` and `model.safetensors` into `folder`; each file appears whole or not at all.
+ * @throws CheckpointError for a model that was packed for inference, or when the folder cannot be written
+ */
 export function saveModel(folder: string, model: PlugModel): void {
+  if (model.precision)
+    throw new CheckpointError(
+      `This model's weights are packed for inference (${model.precision}) and cannot be saved to ${folder}. ` +
+        'Load it without a precision to save it.',
+    );
   mkdirSync(folder, { recursive: true });
   writeSafetensors(join(folder, 'model.safetensors'), model.parameters, { format: 'openplug', version: '1' });
   writeFileAtomic.sync(

@@ -14,6 +14,7 @@ import {
   packTexts,
   storedParameters,
   textBatch,
+  trainableLayers,
 } from '../model/index.js';
 import { loadTokenizer, type Tokenizer } from '../text/index.js';
 import type { Trainable } from '../train/index.js';
@@ -63,7 +64,8 @@ export class PlugClassifier implements Trainable, Disposable {
   ) {
     const parameters = new Map(model.parameters);
     const { hiddenSize, initializerRange: std } = model.config;
-    const classifier = new ParameterScope(head, parameters).in('classifier');
+    const parts = { source: head, layers: trainableLayers, parameters, packed: [] };
+    const classifier = new ParameterScope(parts).in('classifier');
     this.#weight = classifier.get('weight', [task.labels.length, hiddenSize], { std });
     this.#bias = classifier.get('bias', [task.labels.length], 'zeros');
     this.parameters = parameters;

@@ -4,7 +4,6 @@ import { noGrad, scope, type Tensor } from '@openplug/torch';
 import {
   type DecoderCache,
   type ForwardOptions,
-  indexTensor,
   type PlugModel,
   packTexts,
   textBatch,
@@ -58,18 +57,13 @@ export class DecodingPass implements Disposable {
   step<Result>(ids: readonly number[], read: (logits: Tensor) => Result): Result {
     this.#signal?.throwIfAborted();
     const cache = this.#cache!;
-    return noGrad(() =>
-      scope(() => {
-        const hidden = this.#model.decodeStep(ids, cache, this.#forward);
-        return read(this.#model.lmLogits(hidden, this.#forward));
-      }),
-    );
+    return noGrad(() => scope(() => read(this.#model.nextLogits(ids, cache))));
   }
 
   /** Row i becomes what row `index[i]` was; rows that are not named are dropped. `numRows` is the present number. */
   reorder(index: readonly number[], numRows: number): void {
     if (index.length === numRows && index.every((from, to) => from === to)) return;
-    noGrad(() => scope(() => this.#cache!.reorder(indexTensor(index))));
+    scope(() => this.#cache!.reorder(index));
   }
 
   [Symbol.dispose](): void {

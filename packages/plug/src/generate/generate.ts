@@ -1,5 +1,5 @@
 // Generation of text: whole (`generate`) or token by token (`generateStream`).
-import { type ForwardOptions, inference, type PlugModel } from '../model/index.js';
+import type { ForwardOptions, PlugModel } from '../model/index.js';
 import type { Tokenizer } from '../text/index.js';
 import { beamSearch, type FoundText } from './beam-search.js';
 import { DecodingPass } from './decoding-pass.js';
@@ -12,7 +12,7 @@ import { TextPieces } from './text-pieces.js';
 export interface GenerateOptions {
   /** Aborting it frees all caches at once and makes the call throw the signal's reason. */
   readonly signal?: AbortSignal | undefined;
-  /** Precision. Default fp32. */
+  /** Precision of the computation. Default: the model's own, fp32 unless it is packed otherwise. */
   readonly forward?: ForwardOptions;
   /** Told each of the notes (see `Generation`) before the first token; `prompt` is its index, if it concerns one. */
   readonly onNote?: (note: string, prompt?: number) => void;
@@ -149,7 +149,7 @@ interface PlacedToken extends SampledToken {
 
 async function* sampledTokens(
   { model, tokenizer, plan, sources }: Job,
-  { signal, forward = inference }: GenerateOptions,
+  { signal, forward = model.inference }: GenerateOptions,
 ): AsyncGenerator<PlacedToken, void, undefined> {
   const { numCandidates } = plan;
   const requests = sources.flatMap((source, prompt) =>
@@ -204,7 +204,7 @@ async function sampled(job: Job, options: GenerateOptions): Promise<GeneratedTex
 
 async function search(
   { model, tokenizer, plan, sources }: Job,
-  { signal, forward = inference }: GenerateOptions,
+  { signal, forward = model.inference }: GenerateOptions,
 ): Promise<FoundText[][]> {
   if (sources.length === 0) return [];
   using pass = new DecodingPass(model, forward, signal);

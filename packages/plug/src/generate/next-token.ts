@@ -1,6 +1,6 @@
 // From logits to the tokens that may come next: the most probable ones are fetched natively, and what is forbidden
 // or penalised is settled here on those few. No copy of the vocabulary is made.
-import { aten, type Tensor } from '@openplug/torch';
+import { nn, type Tensor } from '@openplug/torch';
 import { CheckpointError, ConfigError } from '../errors.js';
 import type { RandomStream } from '../random.js';
 import type { Tokenizer } from '../text/index.js';
@@ -82,10 +82,10 @@ export class TokenRules {
     // Forbidden and penalised tokens only fall, so this many hold all that can be among the wanted ones.
     const extra = rows.map(({ seen }, row) => repeating[row]!.size + (this.#penalises ? seen.size : 0));
     const count = Math.min(this.#numReal, this.#wanted + this.#never.size + 1 + Math.max(...extra));
-    const [values, indices] = logits.narrow(1, 0, this.#numReal).topk(count);
-    const top = values.toTypedArray() as Float32Array | Float64Array;
-    const ids = indices.to('int32').toTypedArray() as Int32Array;
-    const normalizers = aten.logsumexp(logits, [1]).toTypedArray() as Float32Array | Float64Array;
+    const found = nn.candidates(logits, this.#numReal, count);
+    const top = found.logits.toTypedArray() as Float32Array | Float64Array;
+    const ids = found.ids.toTypedArray() as Int32Array;
+    const normalizers = found.normalizers.toTypedArray() as Float32Array | Float64Array;
     return rows.map((written, row) => {
       const part = { top: top.subarray(row * count), ids: ids.subarray(row * count), count };
       const normalizer = normalizers[row]!;

@@ -1,39 +1,70 @@
-// Multi-head attention over packed rows: self-attention of the encoder, causal self-attention and
-// cross-attention of the decoder, with or without a cache.
+// Multi-head attention: the projections, and the ways in which tokens attend, which differ between whole texts in
+// packed rows and decoding with a cache.
 import { nn, type Tensor } from '@openplug/torch';
 import type { TextLayout } from './batch.js';
 import type { PlugConfig } from './config.js';
 import type { DropoutSites } from './forward.js';
-import { denseLinear, type Linear } from './layers.js';
+import type { Linear } from './layers.js';
 import type { ParameterScope } from './parameters.js';
 
-/** Keys and values of one layer, [B, H, S, D] each, with how many of each row are visible. */
+/** Keys and values of one layer, [R, H, S, D] each, with how many of each row are visible. */
 export interface KeysValues {
   keys: Tensor;
   values: Tensor;
-  /** int64 [B]; undefined when all are. */
-  visible: Tensor | undefined;
+  /** int64 [R] */
+  visible: Tensor;
 }
 
-interface AttendOptions {
-  causal: boolean;
+/** What attention is given besides its projections. */
+export interface AttendOptions {
+  numHeads: number;
   dropoutP: number;
   sites: DropoutSites;
 }
 
-/** softmax(q·kᵀ/√D)·v; the published code scales q and k by D^¼ each, which is the same. */
+/**
+ * softmax(q·kᵀ/√D)·v of each head; the published code scales q and k by D^¼ each, which is the same.
+ * @param projected queries [N, E], in self-attention queries | keys | values [N, 3E]
+ * @returns [N, E]
+ */
+export type Attend = (projected: Tensor, options: AttendOptions) => Tensor;
+
+/** Every token to those of its own text, or with `causal` to those up to itself. */
+export function amongTexts(layout: TextLayout, causal: boolean): Attend {
+  return (projected, options) => {
+    const parts = splitHeads(projected, layout, options.numHeads, 3);
+    const [q, keys, values] = parts as [Tensor, Tensor, Tensor];
+    return attend(q, { keys, values, visible: layout.visible }, layout, causal, options);
+  };
+}
+
+/** Every token to all keys of its own row. */
+export function fromTexts(layout: TextLayout, memory: KeysValues): Attend {
+  return (query, options) => {
+    const [q] = splitHeads(query, layout, options.numHeads, 1) as [Tensor];
+    return attend(q, memory, layout, false, options);
+  };
+}
+
+function splitHeads(x: Tensor, layout: TextLayout, numHeads: number, parts: number): Tensor[] {
+  return nn.splitHeads(x, layout.lengths, layout.maxLength, numHeads, parts);
+}
+
 function attend(
   q: Tensor,
   { keys, values, visible }: KeysValues,
-  { causal, dropoutP, sites }: AttendOptions,
+  layout: TextLayout,
+  causal: boolean,
+  { dropoutP, sites }: AttendOptions,
 ): Tensor {
-  return nn.attention(q, keys, values, {
-    ...(visible && { keyLengths: visible }),
+  const attended = nn.attention(q, keys, values, {
+    keyLengths: visible,
     scale: 1 / Math.sqrt(q.shape[3]!),
     causal,
     dropoutP: sites.rate(dropoutP),
     key: sites.next(),
   });
+  return nn.mergeHeads(attended, layout.lengths, layout.numTokens);
 }
 
 /** Self-attention with one fused projection to queries, keys and values. */
@@ -42,42 +73,19 @@ export class SelfAttention {
   readonly #dense: Linear;
   readonly #numHeads: number;
   readonly #dropoutP: number;
-  readonly #causal: boolean;
 
-  constructor(
-    config: PlugConfig,
-    projection: ParameterScope,
-    output: ParameterScope,
-    outputStd: number,
-    causal: boolean,
-  ) {
+  constructor(config: PlugConfig, projection: ParameterScope, output: ParameterScope, outputStd: number) {
     const { hiddenSize } = config;
-    this.#queryKeyValue = denseLinear(projection, hiddenSize, 3 * hiddenSize, config.initializerRange);
-    this.#dense = denseLinear(output, hiddenSize, hiddenSize, outputStd);
+    this.#queryKeyValue = projection.linear(hiddenSize, 3 * hiddenSize, config.initializerRange);
+    this.#dense = output.linear(hiddenSize, hiddenSize, outputStd);
     this.#numHeads = config.numAttentionHeads;
     this.#dropoutP = config.attentionProbsDropoutProb;
-    this.#causal = causal;
   }
 
-  /**
-   * [N, E] → [N, E].
-   * @param extend given the new keys and values of this call, returns all that the queries may see (a cache)
-   */
-  forward(
-    x: Tensor,
-    layout: TextLayout,
-    sites: DropoutSites,
-    extend?: (keys: Tensor, values: Tensor) => KeysValues,
-  ): Tensor {
-    const projected = this.#queryKeyValue.forward(x);
-    const [q, k, v] = nn.splitHeads(projected, layout.lengths, layout.maxLength, this.#numHeads, 3) as [
-      Tensor,
-      Tensor,
-      Tensor,
-    ];
-    const seen = extend ? extend(k, v) : { keys: k, values: v, visible: layout.visible };
-    const attended = attend(q, seen, { causal: this.#causal, dropoutP: this.#dropoutP, sites });
-    return this.#dense.forward(nn.mergeHeads(attended, layout.lengths, layout.numTokens));
+  /** [N, E] → [N, E]. */
+  forward(x: Tensor, attend: Attend, sites: DropoutSites): Tensor {
+    const options = { numHeads: this.#numHeads, dropoutP: this.#dropoutP, sites };
+    return this.#dense.forward(attend(this.#queryKeyValue.forward(x), options));
   }
 }
 
@@ -91,33 +99,23 @@ export class CrossAttention {
 
   constructor(config: PlugConfig, scope: ParameterScope, outputStd: number) {
     const { hiddenSize, initializerRange: std } = config;
-    this.#query = denseLinear(scope.in('query'), hiddenSize, hiddenSize, std);
-    this.#keyValue = denseLinear(scope.in('key_value'), hiddenSize, 2 * hiddenSize, std);
-    this.#dense = denseLinear(scope.in('dense'), hiddenSize, hiddenSize, outputStd);
+    this.#query = scope.in('query').linear(hiddenSize, hiddenSize, std);
+    this.#keyValue = scope.in('key_value').linear(hiddenSize, 2 * hiddenSize, std);
+    this.#dense = scope.in('dense').linear(hiddenSize, hiddenSize, outputStd);
     this.#numHeads = config.numAttentionHeads;
     this.#dropoutP = config.attentionProbsDropoutProb;
   }
 
   /** Keys and values of the encoder's output [N, E]; computed once for a whole decoding. */
   keysValues(encoded: Tensor, layout: TextLayout): KeysValues {
-    const projected = this.#keyValue.forward(encoded);
-    const [keys, values] = nn.splitHeads(projected, layout.lengths, layout.maxLength, this.#numHeads, 2) as [
-      Tensor,
-      Tensor,
-    ];
+    const parts = splitHeads(this.#keyValue.forward(encoded), layout, this.#numHeads, 2);
+    const [keys, values] = parts as [Tensor, Tensor];
     return { keys, values, visible: layout.visible };
   }
 
   /** [N, E] → [N, E]. */
-  forward(x: Tensor, layout: TextLayout, memory: KeysValues, sites: DropoutSites): Tensor {
-    const [q] = nn.splitHeads(
-      this.#query.forward(x),
-      layout.lengths,
-      layout.maxLength,
-      this.#numHeads,
-      1,
-    ) as [Tensor];
-    const attended = attend(q, memory, { causal: false, dropoutP: this.#dropoutP, sites });
-    return this.#dense.forward(nn.mergeHeads(attended, layout.lengths, layout.numTokens));
+  forward(x: Tensor, attend: Attend, sites: DropoutSites): Tensor {
+    const options = { numHeads: this.#numHeads, dropoutP: this.#dropoutP, sites };
+    return this.#dense.forward(attend(this.#query.forward(x), options));
   }
 }

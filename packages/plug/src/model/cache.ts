@@ -1,29 +1,61 @@
-// What incremental decoding remembers: the keys and values of earlier target tokens, and of the source.
-import { empty, keep, noGrad, type Tensor } from '@openplug/torch';
+// What incremental decoding remembers: the keys and values of earlier target tokens, and of the source; and the step
+// itself as a program, since all steps of one batch run the same operators.
+import { empty, keep, nn, noGrad, Program, type Tensor, tensor } from '@openplug/torch';
 import { ShapeError } from '../errors.js';
-import type { KeysValues } from './attention.js';
+import type { Attend, KeysValues } from './attention.js';
+import { indexTensor, type TextLayout } from './batch.js';
+import type { ForwardOptions } from './forward.js';
+
+/** Int64 [B] in memory that JavaScript writes to. */
+class Feed {
+  readonly tensor: Tensor;
+  readonly #values: BigInt64Array;
+
+  constructor(count: number) {
+    this.#values = new BigInt64Array(count);
+    this.tensor = keep(tensor(this.#values, { share: true }));
+  }
+
+  fill(valueOf: (row: number) => number): void {
+    for (let row = 0; row < this.#values.length; row++) this.#values[row] = BigInt(valueOf(row));
+  }
+}
 
 /** Caches of all decoder layers for a batch whose rows advance together. Dispose of it after use. */
 export class DecoderCache implements Disposable {
-  /** Cross-attention keys and values by layer. */
-  readonly memory: KeysValues[];
+  /** Of every step. */
+  readonly options: ForwardOptions;
   readonly #maxLength: number;
-  readonly #layers: { keys: Tensor; values: Tensor }[] = [];
+  /** Cross-attention keys and values by layer; rows of the batch may share one. */
+  readonly #memory: KeysValues[];
+  /** Row of the memory that belongs to each row of the batch, int64 [B]. */
+  #sources: Tensor;
+  #own: { keys: Tensor; values: Tensor }[];
+  #ids: Feed;
+  #positions: Feed;
+  #tokenTypeIds: Tensor;
+  #program: Program | undefined;
   #length = 0;
 
   /**
    * Takes ownership of the keys and values; `visible` is copied, as it belongs to the source's layout.
    * @param maxLength most target tokens that will be decoded
    */
-  constructor(memory: KeysValues[], maxLength: number) {
-    this.memory = memory;
+  constructor(memory: readonly KeysValues[], source: TextLayout, maxLength: number, options: ForwardOptions) {
+    const { numRows } = source;
+    this.options = options;
     this.#maxLength = maxLength;
-    const visible = memory[0]?.visible && keep(memory[0].visible.clone());
-    for (const layer of memory) {
-      keep(layer.keys);
-      keep(layer.values);
-      layer.visible = visible;
-    }
+    const visible = keep(source.visible.clone());
+    this.#memory = memory.map(({ keys, values }) => ({ keys: keep(keys), values: keep(values), visible }));
+    this.#sources = keep(indexTensor(Array.from({ length: numRows }, (_, row) => row)));
+    this.#own = memory.map(({ keys }) => {
+      const [, numHeads, , headSize] = keys.shape as [number, number, number, number];
+      const buffer = (): Tensor => keep(empty([numRows, numHeads, maxLength, headSize], keys.dtype));
+      return { keys: buffer(), values: buffer() };
+    });
+    this.#ids = new Feed(numRows);
+    this.#positions = new Feed(numRows);
+    this.#tokenTypeIds = keep(indexTensor(new Uint8Array(numRows)));
   }
 
   /** Target tokens held. */
@@ -31,55 +63,98 @@ export class DecoderCache implements Disposable {
     return this.#length;
   }
 
-  /** Adds [B, H, T, D] of `layer` after the earlier ones, and gives all of them as views. */
-  append(layer: number, keys: Tensor, values: Tensor): KeysValues {
-    const [numRows, numHeads, added, headSize] = keys.shape as [number, number, number, number];
-    const total = this.#length + added;
-    if (total > this.#maxLength)
-      throw new ShapeError(`The decoder cache holds ${this.#maxLength} tokens, got ${total}.`);
-    const buffer = (): Tensor => keep(empty([numRows, numHeads, this.#maxLength, headSize], keys.dtype));
-    this.#layers[layer] ??= { keys: buffer(), values: buffer() };
-    const held = this.#layers[layer]!;
-    return noGrad(() => {
-      held.keys.narrow(2, this.#length, added).copy_(keys);
-      held.values.narrow(2, this.#length, added).copy_(values);
-      return {
-        keys: held.keys.narrow(2, 0, total),
-        values: held.values.narrow(2, 0, total),
-        visible: undefined,
-      };
-    });
+  /** Rows of the batch. */
+  get numRows(): number {
+    return this.#sources.shape[0]!;
   }
 
-  /** Called once all layers have appended. */
-  advance(added: number): void {
-    this.#length += added;
+  /** The tokens of this step, int64 [B]. */
+  get ids(): Tensor {
+    return this.#ids.tensor;
   }
 
-  /** Makes row i a copy of row `index[i]` (beam search, or dropping finished rows). */
-  reorder(index: Tensor): void {
-    const replace = (old: Tensor): Tensor => {
-      const chosen = keep(old.indexSelect(0, index));
-      old.dispose();
-      return chosen;
+  /** Their positions, int64 [B]. */
+  get positionIds(): Tensor {
+    return this.#positions.tensor;
+  }
+
+  /** Zeros, int64 [B]. */
+  get tokenTypeIds(): Tensor {
+    return this.#tokenTypeIds;
+  }
+
+  /**
+   * Runs one step: `body` computes the logits of the tokens `ids` from this cache's tensors, and adds them to it. It is
+   * called at the first step and after a change of rows; other steps repeat its operators natively.
+   * @throws ShapeError when the cache is full, or has another number of rows
+   */
+  step(ids: ArrayLike<number>, body: () => Tensor): Tensor {
+    if (this.#length === this.#maxLength)
+      throw new ShapeError(`The decoder cache holds ${this.#maxLength} tokens and is full.`);
+    if (ids.length !== this.numRows)
+      throw new ShapeError(`The decoder cache has ${this.numRows} rows, got ${ids.length} token ids.`);
+    this.#ids.fill((row) => ids[row]!);
+    this.#positions.fill(() => this.#length);
+    const logits = this.#program ? this.#program.run() : this.#record(body);
+    this.#length++;
+    return logits;
+  }
+
+  /** How the tokens of a step attend in one layer; those to themselves join the cache. */
+  attention(layer: number): { toSelf: Attend; toSource: Attend } {
+    const memory = this.#memory[layer]!;
+    const { keys, values } = this.#own[layer]!;
+    const scale = 1 / Math.sqrt(keys.shape[3]!);
+    return {
+      toSelf: (projected) => nn.selfAttentionStep(projected, keys, values, this.positionIds, scale),
+      toSource: (query) => nn.crossAttentionStep(query, { ...memory, sources: this.#sources, scale }),
     };
-    for (const held of this.#layers) {
-      held.keys = replace(held.keys);
-      held.values = replace(held.values);
-    }
-    const visible = this.memory[0]?.visible && replace(this.memory[0].visible);
-    for (const memory of this.memory) {
-      memory.keys = replace(memory.keys);
-      memory.values = replace(memory.values);
-      memory.visible = visible;
-    }
+  }
+
+  /** Makes row i what row `index[i]` was (beam search, or dropping finished rows). */
+  reorder(index: readonly number[]): void {
+    const chosen = indexTensor(index);
+    const isSameSize = index.length === this.numRows;
+    noGrad(() => {
+      const replaced = (old: Tensor): Tensor => {
+        const next = old.indexSelect(0, chosen);
+        if (isSameSize) return old.copy_(next); // the program reads the same tensors
+        old.dispose();
+        return keep(next);
+      };
+      const filled = (buffer: Tensor): Tensor => {
+        if (!isSameSize) return replaced(buffer);
+        replaced(buffer.narrow(2, 0, this.#length));
+        return buffer;
+      };
+      this.#sources = replaced(this.#sources);
+      this.#own = this.#own.map(({ keys, values }) => ({ keys: filled(keys), values: filled(values) }));
+    });
+    if (isSameSize) return;
+    this.#disposeStep();
+    this.#ids = new Feed(index.length);
+    this.#positions = new Feed(index.length);
+    this.#tokenTypeIds = keep(indexTensor(new Uint8Array(index.length)));
+  }
+
+  #record(body: () => Tensor): Tensor {
+    this.#program = noGrad(() => Program.record(body));
+    return this.#program.firstResult;
+  }
+
+  #disposeStep(): void {
+    this.#program?.[Symbol.dispose]();
+    this.#program = undefined;
+    for (const held of [this.#ids.tensor, this.#positions.tensor, this.#tokenTypeIds]) held.dispose();
   }
 
   [Symbol.dispose](): void {
-    for (const { keys, values } of [...this.#layers, ...this.memory]) {
+    this.#disposeStep();
+    this.#sources.dispose();
+    for (const { keys, values } of [...this.#own, ...this.#memory]) {
       keys.dispose();
       values.dispose();
     }
-    this.memory[0]?.visible?.dispose();
+    this.#memory[0]?.visible.dispose();
   }
 }

@@ -1,12 +1,25 @@
 // The pre-LN decoder: causal self-attention, cross-attention to the encoder's output, feed-forward.
 import { nn, type Tensor } from '@openplug/torch';
-import { CrossAttention, type KeysValues, SelfAttention } from './attention.js';
+import {
+  type Attend,
+  amongTexts,
+  CrossAttention,
+  fromTexts,
+  type KeysValues,
+  SelfAttention,
+} from './attention.js';
 import type { TextLayout } from './batch.js';
 import type { DecoderCache } from './cache.js';
 import type { PlugConfig } from './config.js';
 import { DropoutSites, type ForwardOptions, runLayer } from './forward.js';
-import { denseLinear, type LayerNorm, type Linear, layerNorm } from './layers.js';
+import { type LayerNorm, type Linear, layerNorm } from './layers.js';
 import type { ParameterScope } from './parameters.js';
+
+/** How a layer's tokens attend: all of a text at once, or each to those before it in a cache. */
+interface DecoderAttention {
+  toSelf: Attend;
+  toSource: Attend;
+}
 
 class DecoderLayer {
   readonly crossAttention: CrossAttention;
@@ -29,32 +42,25 @@ class DecoderLayer {
       attention.in('query_key_value'),
       attention.in('dense'),
       outputStd,
-      true,
     );
     this.#crossNorm = layerNorm(scope.in('post_attention_layernorm'), hiddenSize, eps);
     this.crossAttention = new CrossAttention(config, scope.in('cross_attention'), outputStd);
     this.#feedForwardNorm = layerNorm(scope.in('post_cross_attention_layernorm'), hiddenSize, eps);
-    this.#intermediate = denseLinear(scope.in('intermediate'), hiddenSize, intermediateSize, std);
-    this.#output = denseLinear(scope.in('output'), intermediateSize, hiddenSize, outputStd);
+    this.#intermediate = scope.in('intermediate').linear(hiddenSize, intermediateSize, std);
+    this.#output = scope.in('output').linear(intermediateSize, hiddenSize, outputStd);
     this.#hiddenDropoutProb = config.hiddenDropoutProb;
     // Dropout is keyed by layer: the encoder's layers come first.
     this.#index = config.numHiddenLayers + index;
   }
 
   /** [N, E] → [N, E]. */
-  forward(
-    x: Tensor,
-    layout: TextLayout,
-    memory: KeysValues,
-    options: ForwardOptions,
-    extend?: (keys: Tensor, values: Tensor) => KeysValues,
-  ): Tensor {
+  forward(x: Tensor, attend: DecoderAttention, options: ForwardOptions): Tensor {
     const sites = new DropoutSites(options, this.#index);
     const rate = sites.rate(this.#hiddenDropoutProb);
     const normed = (norm: LayerNorm, value: Tensor): Tensor => norm.forward(value, options.computeDType);
-    const attended = this.#attention.forward(normed(this.#inputNorm, x), layout, sites, extend);
+    const attended = this.#attention.forward(normed(this.#inputNorm, x), attend.toSelf, sites);
     const middle = nn.residualDropout(x, attended, rate, sites.next());
-    const crossed = this.crossAttention.forward(normed(this.#crossNorm, middle), layout, memory, sites);
+    const crossed = this.crossAttention.forward(normed(this.#crossNorm, middle), attend.toSource, sites);
     const late = nn.residualDropout(middle, crossed, rate, sites.next());
     const fed = this.#output.forward(this.#intermediate.forward(normed(this.#feedForwardNorm, late), 'gelu'));
     return nn.residualDropout(late, fed, rate, sites.next());
@@ -93,25 +99,25 @@ export class Decoder {
     options: ForwardOptions,
   ): Tensor {
     const memorySource = encoded.to(options.computeDType);
+    const toSelf = amongTexts(layout, true);
     let x = embedded;
     for (const layer of this.#layers)
       x = runLayer(
         options,
-        (input, memory) =>
-          layer.forward(input!, layout, layer.crossAttention.keysValues(memory!, source), options),
+        (input, memory) => {
+          const toSource = fromTexts(layout, layer.crossAttention.keysValues(memory!, source));
+          return layer.forward(input!, { toSelf, toSource }, options);
+        },
         [x, memorySource],
       );
     return this.#finalNorm.forward(x, options.computeDType);
   }
 
-  /** The next tokens of each row, [B·T, E] → [B·T, E]; the cache holds all earlier ones and takes these. */
-  forwardCached(embedded: Tensor, layout: TextLayout, cache: DecoderCache, options: ForwardOptions): Tensor {
+  /** The newest token of each row, [B, E] → [B, E]; the cache holds all earlier ones and takes these. */
+  forwardCached(embedded: Tensor, cache: DecoderCache, options: ForwardOptions): Tensor {
     let x = embedded;
     for (const [index, layer] of this.#layers.entries())
-      x = layer.forward(x, layout, cache.memory[index]!, options, (keys, values) =>
-        cache.append(index, keys, values),
-      );
-    cache.advance(layout.maxLength);
+      x = layer.forward(x, cache.attention(index), options);
     return this.#finalNorm.forward(x, options.computeDType);
   }
 }

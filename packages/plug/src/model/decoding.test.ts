@@ -4,7 +4,7 @@ import { after, describe, it } from 'node:test';
 import { type DType, liveTensorCount, noGrad, scope } from '@openplug/torch';
 import fc from 'fast-check';
 import { ShapeError } from '../errors.js';
-import { type DecoderCache, indexTensor, type PlugModel } from './index.js';
+import type { DecoderCache, PlugModel } from './index.js';
 import {
   assertClose,
   modelVariants,
@@ -42,17 +42,10 @@ function startCache(
 }
 
 /** Feeds column `at` of the targets and gives the LM logits of each row. */
-function step(
-  model: PlugModel,
-  cache: DecoderCache,
-  pairs: readonly TextPair[],
-  at: number,
-  compute: DType,
-): number[][] {
-  const options = { computeDType: compute };
+function step(model: PlugModel, cache: DecoderCache, pairs: readonly TextPair[], at: number): number[][] {
   return scope(() => {
     const ids = pairs.map((pair) => pair.target[at]!);
-    const logits = model.lmLogits(model.decodeStep(ids, cache, options), options);
+    const logits = model.nextLogits(ids, cache);
     return pairs.map((_, row) => logits.select(0, row).toArray());
   });
 }
@@ -78,7 +71,7 @@ for (const variant of modelVariants) {
               using cache = startCache(model, pairs, compute, length + spare);
               for (let at = 0; at < length; at++) {
                 assert.equal(cache.length, at);
-                for (const [row, logits] of step(model, cache, pairs, at, compute).entries())
+                for (const [row, logits] of step(model, cache, pairs, at).entries())
                   assertClose(logits, wanted[row]![at]!, tolerance, `row ${row}, step ${at}`);
               }
             }),
@@ -112,10 +105,10 @@ describe('DecoderCache', () => {
           const wanted = fullLogits(model, chosen, 'float64');
           quietly(() => {
             using cache = startCache(model, pairs, 'float64', length);
-            for (let before = 0; before < at; before++) step(model, cache, pairs, before, 'float64');
-            cache.reorder(indexTensor(index));
+            for (let before = 0; before < at; before++) step(model, cache, pairs, before);
+            cache.reorder(index);
             for (let after = at; after < length; after++)
-              for (const [row, logits] of step(model, cache, chosen, after, 'float64').entries())
+              for (const [row, logits] of step(model, cache, chosen, after).entries())
                 assertClose(logits, wanted[row]![after]!, 1e-12, `row ${row}, step ${after}`);
           });
         },
@@ -133,7 +126,7 @@ describe('DecoderCache', () => {
       const source = sourceBatch([padded], Int32Array.of(3));
       using cache = model.startDecoding(model.encode(source, options), source.layout, 3, options);
       for (let at = 0; at < 3; at++)
-        assertClose(step(model, cache, [padded], at, 'float64')[0]!, wanted[at]!, 1e-12, `step ${at}`);
+        assertClose(step(model, cache, [padded], at)[0]!, wanted[at]!, 1e-12, `step ${at}`);
     });
   });
 
@@ -148,8 +141,8 @@ describe('DecoderCache', () => {
       const encoded = model.encode(source, options);
       const [first, second] = [1, 2].map(() => {
         using cache = model.startDecoding(encoded, source.layout, 1, options);
-        cache.reorder(indexTensor([0, 1]));
-        return step(model, cache, pairs, 0, 'float64');
+        cache.reorder([0, 1]);
+        return step(model, cache, pairs, 0);
       });
       assert.deepEqual(second, first);
       assert.deepEqual(source.layout.visible.toArray(), [2, 1]);
@@ -160,8 +153,8 @@ describe('DecoderCache', () => {
     quietly(() => {
       const pairs = [{ source: [1], types: [0], target: [1, 2, 3] }];
       using cache = startCache(model, pairs, 'float64', 2);
-      for (const at of [0, 1]) step(model, cache, pairs, at, 'float64');
-      assert.throws(() => step(model, cache, pairs, 2, 'float64'), ShapeError);
+      for (const at of [0, 1]) step(model, cache, pairs, at);
+      assert.throws(() => step(model, cache, pairs, 2), ShapeError);
       assert.throws(() => startCache(model, pairs, 'float64', 25), /25 tokens.*24 positions/);
     });
   });
@@ -173,9 +166,9 @@ describe('DecoderCache', () => {
     ];
     const before = liveTensorCount();
     const cache = quietly(() => startCache(model, pairs, 'float64', 4));
-    quietly(() => step(model, cache, pairs, 0, 'float64'));
-    quietly(() => cache.reorder(indexTensor([1, 0, 1])));
-    quietly(() => step(model, cache, [pairs[1]!, pairs[0]!, pairs[1]!], 1, 'float64'));
+    quietly(() => step(model, cache, pairs, 0));
+    quietly(() => cache.reorder([1, 0, 1]));
+    quietly(() => step(model, cache, [pairs[1]!, pairs[0]!, pairs[1]!], 1));
     cache[Symbol.dispose]();
     assert.equal(liveTensorCount(), before);
   });

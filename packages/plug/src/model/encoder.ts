@@ -1,10 +1,10 @@
 // The StructBERT encoder: bidirectional layers, pre-LN (PLUG) or post-LN (BERT).
 import { nn, type Tensor } from '@openplug/torch';
-import { SelfAttention } from './attention.js';
+import { type Attend, amongTexts, SelfAttention } from './attention.js';
 import type { TextLayout } from './batch.js';
 import type { PlugConfig } from './config.js';
 import { DropoutSites, type ForwardOptions, runLayer } from './forward.js';
-import { denseLinear, type LayerNorm, type Linear, layerNorm } from './layers.js';
+import { type LayerNorm, type Linear, layerNorm } from './layers.js';
 import type { ParameterScope } from './parameters.js';
 
 class EncoderLayer {
@@ -24,16 +24,16 @@ class EncoderLayer {
     const feedForwardNorm = config.preLn ? scope.in('LayerNorm') : scope.in('output').in('LayerNorm');
     this.#attentionNorm = layerNorm(attentionNorm, hiddenSize, eps);
     const projection = attention.in('self').in('query_key_value');
-    this.#attention = new SelfAttention(config, projection, attention.in('output').in('dense'), std, false);
+    this.#attention = new SelfAttention(config, projection, attention.in('output').in('dense'), std);
     this.#feedForwardNorm = layerNorm(feedForwardNorm, hiddenSize, eps);
-    this.#intermediate = denseLinear(scope.in('intermediate').in('dense'), hiddenSize, intermediateSize, std);
-    this.#output = denseLinear(scope.in('output').in('dense'), intermediateSize, hiddenSize, std);
+    this.#intermediate = scope.in('intermediate').in('dense').linear(hiddenSize, intermediateSize, std);
+    this.#output = scope.in('output').in('dense').linear(intermediateSize, hiddenSize, std);
     this.#config = config;
     this.#index = index;
   }
 
   /** [N, E] → [N, E]. */
-  forward(x: Tensor, layout: TextLayout, options: ForwardOptions): Tensor {
+  forward(x: Tensor, attend: Attend, options: ForwardOptions): Tensor {
     const { preLn, hiddenDropoutProb } = this.#config;
     const sites = new DropoutSites(options, this.#index);
     const rate = sites.rate(hiddenDropoutProb);
@@ -41,12 +41,12 @@ class EncoderLayer {
     const feedForward = (value: Tensor): Tensor =>
       this.#output.forward(this.#intermediate.forward(value, 'gelu'));
     if (preLn) {
-      const attended = this.#attention.forward(this.#attentionNorm.forward(x, computeDType), layout, sites);
+      const attended = this.#attention.forward(this.#attentionNorm.forward(x, computeDType), attend, sites);
       const middle = nn.residualDropout(x, attended, rate, sites.next());
       const fed = feedForward(this.#feedForwardNorm.forward(middle, computeDType));
       return nn.residualDropout(middle, fed, rate, sites.next());
     }
-    const attended = this.#attention.forward(x.to(computeDType), layout, sites);
+    const attended = this.#attention.forward(x.to(computeDType), attend, sites);
     const middle = this.#attentionNorm.forward(nn.residualDropout(x, attended, rate, sites.next()));
     const fed = feedForward(middle.to(computeDType));
     return this.#feedForwardNorm.forward(nn.residualDropout(middle, fed, rate, sites.next()));
@@ -70,9 +70,10 @@ export class Encoder {
 
   /** [N, E] → [N, E], normalised. */
   forward(embedded: Tensor, layout: TextLayout, options: ForwardOptions): Tensor {
+    const attend = amongTexts(layout, false);
     let x = embedded;
     for (const layer of this.#layers)
-      x = runLayer(options, (input) => layer.forward(input!, layout, options), [x]);
+      x = runLayer(options, (input) => layer.forward(input!, attend, options), [x]);
     if (!this.#finalNorm) return x;
     const once = this.#finalNorm.forward(x);
     return this.#config.doubleFinalNorm ? this.#finalNorm.forward(once) : once;

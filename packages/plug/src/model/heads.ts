@@ -1,8 +1,9 @@
-// Output heads: masked-LM, sentence relation, and the LM head, which is the tied embedding alone.
-import { aten, nn, type Tensor } from '@openplug/torch';
+// Output heads: masked-LM and sentence relation. The LM head is the tied embedding alone (`Embeddings.project`).
+import { aten, type Tensor } from '@openplug/torch';
 import type { PlugConfig } from './config.js';
+import type { Embeddings } from './embeddings.js';
 import type { ForwardOptions } from './forward.js';
-import { denseLinear, type LayerNorm, type Linear, layerNorm } from './layers.js';
+import { type LayerNorm, type Linear, layerNorm } from './layers.js';
 import type { ParameterScope } from './parameters.js';
 
 /** `cls.predictions`: dense → gelu → LayerNorm → tied embedding + bias. */
@@ -13,21 +14,16 @@ export class MaskedLmHead {
 
   constructor(config: PlugConfig, scope: ParameterScope) {
     const transform = scope.in('transform');
-    this.#dense = denseLinear(
-      transform.in('dense'),
-      config.hiddenSize,
-      config.hiddenSize,
-      config.initializerRange,
-    );
+    this.#dense = transform.in('dense').linear(config.hiddenSize, config.hiddenSize, config.initializerRange);
     this.#norm = layerNorm(transform.in('LayerNorm'), config.hiddenSize, config.layernormEpsilon);
     this.#bias = scope.get('bias', [config.vocabSize], 'zeros');
   }
 
   /** [M, E] → [M, V]. */
-  forward(hidden: Tensor, wordEmbeddings: Tensor, options: ForwardOptions): Tensor {
+  forward(hidden: Tensor, embeddings: Embeddings, options: ForwardOptions): Tensor {
     const { computeDType } = options;
     const transformed = this.#dense.forward(hidden.to(computeDType), 'gelu');
-    return nn.linear(this.#norm.forward(transformed, computeDType), wordEmbeddings, this.#bias);
+    return embeddings.project(this.#norm.forward(transformed, computeDType), this.#bias);
   }
 }
 
@@ -36,18 +32,13 @@ export class SentenceHead {
   readonly #linear: Linear;
 
   constructor(config: PlugConfig, scope: ParameterScope) {
-    this.#linear = denseLinear(scope, config.hiddenSize, 3, config.initializerRange);
+    this.#linear = scope.linear(config.hiddenSize, 3, config.initializerRange);
   }
 
   /** [B, E] → [B, 3]. */
   forward(firstTokens: Tensor): Tensor {
     return this.#linear.forward(firstTokens);
   }
-}
-
-/** hidden · word_embeddingsᵀ, without bias: [M, E] → [M, V]. */
-export function lmLogits(hidden: Tensor, wordEmbeddings: Tensor, options: ForwardOptions): Tensor {
-  return nn.linear(hidden.to(options.computeDType), wordEmbeddings);
 }
 
 /** Gives padding rows of the vocabulary no probability: their logits become −∞ in place of what they were. */

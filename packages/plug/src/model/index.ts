@@ -10,6 +10,7 @@ export {
 export { DecoderCache } from './cache.js';
 export { type PlugConfig, parsePlugConfig, plugConfig, plugConfigToJson } from './config.js';
 export { type ForwardOptions, inference } from './forward.js';
+export { trainableLayers } from './layers.js';
 export { lmLoss, mlmLoss, sentenceLoss } from './losses.js';
 export {
   choosingParameters,

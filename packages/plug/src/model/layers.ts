@@ -1,5 +1,5 @@
-// The two layers that everything is made of. What differs between precisions, quantisation and parallel runs is
-// behind `Linear`; the forward pass does not know.
+// The layers that everything is made of. What differs between training, precisions and quantisation is how linear
+// layers are made; the forward pass does not know.
 import { type DType, nn, type Tensor } from '@openplug/torch';
 import type { ParameterScope } from './parameters.js';
 
@@ -9,18 +9,40 @@ export interface Linear {
   forward(x: Tensor, activation?: 'gelu'): Tensor;
 }
 
-/** A dense linear layer with a bias: `weight` [out, in], `bias` [out]. */
-export function denseLinear(
-  scope: ParameterScope,
-  inputSize: number,
-  outputSize: number,
-  std: number,
-): Linear {
-  const weight = scope.get('weight', [outputSize, inputSize], { std });
-  const bias = scope.get('bias', [outputSize], 'zeros');
+/** Makes linear layers. */
+export interface LinearLayers {
+  /** A layer with a bias, of the parameters `weight` [out, in] and `bias` [out] in `scope`. */
+  linear(scope: ParameterScope, inputSize: number, outputSize: number, std: number): Linear;
+  /** x·weightᵀ for a weight that belongs to another part (the tied word embedding): [N, in] → [N, out]. */
+  shared(scope: ParameterScope, weight: Tensor): (x: Tensor, bias?: Tensor) => Tensor;
+}
+
+/** Layers that can be trained and saved: weights as they were given, cast to the compute dtype at each call. */
+export const trainableLayers: LinearLayers = {
+  linear(scope, inputSize, outputSize, std) {
+    const weight = scope.get('weight', [outputSize, inputSize], { std });
+    const bias = scope.get('bias', [outputSize], 'zeros');
+    return {
+      forward: (x, activation) =>
+        activation === 'gelu' ? nn.biasGelu(nn.linear(x, weight), bias) : nn.linear(x, weight, bias),
+    };
+  },
+  shared: (_, weight) => (x, bias) => nn.linear(x, weight, bias),
+};
+
+/** Layers for inference, their weights packed for fast products. */
+export function packedLayers(precision: nn.Precision): LinearLayers {
   return {
-    forward: (x, activation) =>
-      activation === 'gelu' ? nn.biasGelu(nn.linear(x, weight), bias) : nn.linear(x, weight, bias),
+    linear(scope, inputSize, outputSize, std) {
+      using weight = scope.borrow('weight', [outputSize, inputSize], { std });
+      const packed = scope.own(nn.packLinear(weight, precision));
+      const bias = scope.get('bias', [outputSize], 'zeros');
+      return { forward: (x, activation) => nn.packedLinear(x, packed, bias, activation) };
+    },
+    shared(scope, weight) {
+      const packed = scope.own(nn.packLinear(weight, precision));
+      return (x, bias) => nn.packedLinear(x, packed, bias);
+    },
   };
 }
 

@@ -1,16 +1,22 @@
 // Where a model's parameters come from. A layer asks for each by its published name and shape, so the names on
 // disk are written once, at the place of use; initialising, loading and sharding are different sources.
-import { aten, type DType, empty, Generator, noGrad, type Tensor } from '@openplug/torch';
+import { aten, type DType, empty, Generator, type nn, noGrad, type Tensor } from '@openplug/torch';
 import { CheckpointError } from '../errors.js';
 import { mix32 } from '../random.js';
+import { type Linear, type LinearLayers, trainableLayers } from './layers.js';
 
 /** How a new parameter starts: normal(0, std), or a constant. */
 export type Initializer = { std: number } | 'zeros' | 'ones';
 
 /** Gives parameters by name. */
 export interface ParameterSource {
-  /** @throws CheckpointError when there is none of that name and shape */
+  /**
+   * A tensor that the caller owns and may change.
+   * @throws CheckpointError when there is none of that name and shape
+   */
   get(name: string, shape: readonly number[], initializer: Initializer): Tensor;
+  /** As `get`, for reading only: it may be the stored tensor itself, in the dtype in which it is stored. */
+  borrow?(name: string, shape: readonly number[], initializer: Initializer): Tensor;
 }
 
 /** New parameters. Each is drawn from a generator of its own, so adding one leaves the others as they were. */
@@ -46,17 +52,22 @@ export function storedParameters(
   dtype: DType = 'float32',
 ): ParameterSource & { used: ReadonlySet<string> } {
   const used = new Set<string>();
+  const borrow = (name: string, shape: readonly number[]): Tensor => {
+    if (!tensors.has(name))
+      throw new CheckpointError(`${where}: tensor "${name}" (shape [${shape}]) is missing.`);
+    used.add(name);
+    const stored = tensors.tensor(name);
+    if (stored.shape.length !== shape.length || stored.shape.some((size, index) => size !== shape[index]))
+      throw new CheckpointError(
+        `${where}: tensor "${name}" has shape [${stored.shape}], expected [${shape}].`,
+      );
+    return stored;
+  };
   return {
     used,
+    borrow,
     get(name, shape) {
-      if (!tensors.has(name))
-        throw new CheckpointError(`${where}: tensor "${name}" (shape [${shape}]) is missing.`);
-      used.add(name);
-      using stored = tensors.tensor(name);
-      if (stored.shape.length !== shape.length || stored.shape.some((size, index) => size !== shape[index]))
-        throw new CheckpointError(
-          `${where}: tensor "${name}" has shape [${stored.shape}], expected [${shape}].`,
-        );
+      using stored = borrow(name, shape);
       const parameter = empty(shape, dtype);
       noGrad(() => parameter.copy_(stored));
       return parameter;
@@ -76,30 +87,62 @@ export function choosingParameters(
   };
 }
 
-/** The parameters of one module while it is being built: names under a prefix, all collected in one map. */
-export class ParameterScope {
-  readonly #source: ParameterSource;
-  readonly #prefix: string;
-  readonly #collected: Map<string, Tensor>;
+/** What a model is built from and what it is made of. */
+export interface ModelParts {
+  /** Where parameters come from. */
+  readonly source: ParameterSource;
+  /** How linear layers are made. */
+  readonly layers: LinearLayers;
+  /** Parameters by full name, as they are asked for. */
+  readonly parameters: Map<string, Tensor>;
+  /** Tensors that are no parameters. */
+  readonly packed: Tensor[];
+}
 
-  constructor(source: ParameterSource, collected: Map<string, Tensor>, prefix = '') {
-    this.#source = source;
+/** The part of a model that is being built: its parameters' names stand under a prefix. */
+export class ParameterScope {
+  readonly #parts: ModelParts;
+  readonly #prefix: string;
+
+  constructor(parts: ModelParts, prefix = '') {
+    this.#parts = parts;
     this.#prefix = prefix;
-    this.#collected = collected;
   }
 
   /** The scope of a part: `scope.in('attention')` names its parameters `…attention.NAME`. */
   in(part: string): ParameterScope {
-    return new ParameterScope(this.#source, this.#collected, `${this.#prefix}${part}.`);
+    return new ParameterScope(this.#parts, `${this.#prefix}${part}.`);
   }
 
   /** One parameter, recorded under its full name. */
   get(name: string, shape: readonly number[], initializer: Initializer): Tensor {
     const full = this.#prefix + name;
-    const parameter = this.#source.get(full, shape, initializer);
-    parameter.requiresGrad = true;
-    this.#collected.set(full, parameter);
+    const parameter = this.#parts.source.get(full, shape, initializer);
+    parameter.requiresGrad = this.#parts.layers === trainableLayers;
+    this.#parts.parameters.set(full, parameter);
     return parameter;
+  }
+
+  /** One parameter for reading only; the caller disposes of it. */
+  borrow(name: string, shape: readonly number[], initializer: Initializer): Tensor {
+    const { source } = this.#parts;
+    return (source.borrow ?? source.get).call(source, this.#prefix + name, shape, initializer);
+  }
+
+  /** A linear layer of this scope's `weight` and `bias`. */
+  linear(inputSize: number, outputSize: number, std: number): Linear {
+    return this.#parts.layers.linear(this, inputSize, outputSize, std);
+  }
+
+  /** A product with a weight of another scope. */
+  shared(weight: Tensor): (x: Tensor, bias?: Tensor) => Tensor {
+    return this.#parts.layers.shared(this, weight);
+  }
+
+  /** Gives the model a packed weight to dispose of. */
+  own(weight: nn.PackedWeight): nn.PackedWeight {
+    this.#parts.packed.push(...weight.tensors);
+    return weight;
   }
 }
 

@@ -1,39 +1,51 @@
 // The whole model: embeddings, encoder, decoder and heads under their published names.
-import { noGrad, type Tensor } from '@openplug/torch';
+import { type nn, noGrad, type Tensor } from '@openplug/torch';
 import { ShapeError } from '../errors.js';
-import type { KeysValues } from './attention.js';
-import { indexTensor, type TextBatch, type TextLayout, textLayout } from './batch.js';
+import { indexTensor, type TextBatch, type TextLayout } from './batch.js';
 import { DecoderCache } from './cache.js';
 import type { PlugConfig } from './config.js';
 import { Decoder } from './decoder.js';
 import { Embeddings } from './embeddings.js';
 import { Encoder } from './encoder.js';
 import type { ForwardOptions } from './forward.js';
-import { lmLogits, MaskedLmHead, SentenceHead, withoutPaddingVocab } from './heads.js';
-import { denseLinear } from './layers.js';
-import { ParameterScope, type ParameterSource } from './parameters.js';
+import { MaskedLmHead, SentenceHead, withoutPaddingVocab } from './heads.js';
+import { packedLayers, trainableLayers } from './layers.js';
+import { type ModelParts, ParameterScope, type ParameterSource } from './parameters.js';
 
 /** PLUG, or with `decHiddenLayers` = 0 its StructBERT encoder alone. Legend of shapes: README.md in this folder. */
 export class PlugModel implements Disposable {
   readonly config: PlugConfig;
-  /** All parameters by published name; the tied `cls.predictions.decoder_weight` is the word embedding. */
+  /**
+   * All parameters by published name; the tied `cls.predictions.decoder_weight` is the word embedding. Of a packed
+   * model only those that are not packed.
+   */
   readonly parameters: ReadonlyMap<string, Tensor>;
+  /** How the weights of a model for inference are packed; undefined for one that can be trained and saved. */
+  readonly precision: nn.Precision | undefined;
+  /** Options of a plain forward pass in this model's precision. */
+  readonly inference: ForwardOptions;
+  readonly #packed: readonly Tensor[];
   readonly #embeddings: Embeddings;
   readonly #encoder: Encoder;
   readonly #decoder: Decoder | undefined;
   readonly #maskedLm: MaskedLmHead;
   readonly #sentence: SentenceHead;
 
-  constructor(config: PlugConfig, source: ParameterSource) {
-    const parameters = new Map<string, Tensor>();
-    const root = new ParameterScope(source, parameters);
+  /** @param precision packs the weights for inference in that precision. Default: they can be trained. */
+  constructor(config: PlugConfig, source: ParameterSource, precision?: nn.Precision) {
+    const layers = precision ? packedLayers(precision) : trainableLayers;
+    const parts: ModelParts = { source, layers, parameters: new Map(), packed: [] };
+    const root = new ParameterScope(parts);
     this.config = config;
-    this.parameters = parameters;
+    this.parameters = parts.parameters;
+    this.precision = precision;
+    this.inference = { computeDType: precision === 'bfloat16' ? 'bfloat16' : 'float32' };
+    this.#packed = parts.packed;
     const bert = root.in('bert');
     this.#embeddings = new Embeddings(config, bert.in('embeddings'));
     this.#encoder = new Encoder(config, bert.in('encoder'));
     // Published files hold a pooler; nothing in the forward pass uses it.
-    denseLinear(bert.in('pooler').in('dense'), config.hiddenSize, config.hiddenSize, config.initializerRange);
+    bert.in('pooler').in('dense').linear(config.hiddenSize, config.hiddenSize, config.initializerRange);
     this.#maskedLm = new MaskedLmHead(config, root.in('cls').in('predictions'));
     this.#sentence = new SentenceHead(config, root.in('cls').in('seq_relationship'));
     if (config.decHiddenLayers > 0) this.#decoder = new Decoder(config, root.in('decoder').in('decoder'));
@@ -41,6 +53,7 @@ export class PlugModel implements Disposable {
 
   /** Source texts → hidden states [N, E]. */
   encode(source: TextBatch, options: ForwardOptions): Tensor {
+    this.#checkLength(source.layout.maxLength);
     // Embedding dropout is keyed past all layers: encoder's first, decoder's second.
     const embedded = this.#embeddings.forward(source, options, this.#numLayers());
     return this.#encoder.forward(embedded, source.layout, options);
@@ -48,6 +61,7 @@ export class PlugModel implements Disposable {
 
   /** Target texts, given the encoded source of each → hidden states [Ntarget, E]. */
   decode(target: TextBatch, encoded: Tensor, source: TextLayout, options: ForwardOptions): Tensor {
+    this.#checkLength(target.layout.maxLength);
     const embedded = this.#embeddings.forward(target, options, this.#numLayers() + 1);
     return this.#requireDecoder().forward(embedded, target.layout, encoded, source, options);
   }
@@ -67,28 +81,30 @@ export class PlugModel implements Disposable {
       throw new ShapeError(
         `Decoding ${maxLength} tokens was asked for, but this model has ${maxPositionEmbeddings} positions.`,
       );
-    const memory: KeysValues[] = noGrad(() => this.#requireDecoder().memory(encoded, source, options));
-    return new DecoderCache(memory, maxLength);
+    const memory = noGrad(() => this.#requireDecoder().memory(encoded, source, options));
+    return new DecoderCache(memory, source, maxLength, options);
   }
 
-  /** One token for each row, [B] ids → hidden states [B, E]. */
-  decodeStep(ids: ArrayLike<number>, cache: DecoderCache, options: ForwardOptions): Tensor {
-    const layout = textLayout(new Int32Array(ids.length).fill(1));
-    const position = indexTensor(new Int32Array(ids.length).fill(cache.length));
-    const tokenTypeIds = indexTensor(new Int32Array(ids.length));
-    const batch: TextBatch = { ids: indexTensor(ids), positionIds: position, tokenTypeIds, layout };
-    const embedded = this.#embeddings.forward(batch, options, this.#numLayers() + 1);
-    return this.#requireDecoder().forwardCached(embedded, layout, cache, options);
+  /**
+   * Feeds one token of each row, [B] ids → LM logits of the tokens that follow [B, V].
+   * @throws ShapeError when the cache is full, or has another number of rows
+   */
+  nextLogits(ids: ArrayLike<number>, cache: DecoderCache): Tensor {
+    const { options } = cache;
+    return cache.step(ids, () => {
+      const embedded = this.#embeddings.forward(cache, options, this.#numLayers() + 1);
+      return this.lmLogits(this.#requireDecoder().forwardCached(embedded, cache, options), options);
+    });
   }
 
   /** Hidden states [M, E] → logits [M, V] of the masked-LM head. */
   mlmLogits(hidden: Tensor, options: ForwardOptions): Tensor {
-    return this.#softmaxed(this.#maskedLm.forward(hidden, this.#embeddings.wordEmbeddings, options));
+    return this.#softmaxed(this.#maskedLm.forward(hidden, this.#embeddings, options));
   }
 
   /** Hidden states [M, E] → logits [M, V] of the LM head. */
   lmLogits(hidden: Tensor, options: ForwardOptions): Tensor {
-    return this.#softmaxed(lmLogits(hidden, this.#embeddings.wordEmbeddings, options));
+    return this.#softmaxed(this.#embeddings.project(hidden.to(options.computeDType)));
   }
 
   /** Encoded source [N, E] → logits [B, 3] of the sentence relation. */
@@ -101,12 +117,27 @@ export class PlugModel implements Disposable {
     return encoded.indexSelect(0, indexTensor(layout.starts));
   }
 
+  /** All tensors that the model holds: its parameters and packed weights. */
+  *tensors(): Generator<Tensor, void, undefined> {
+    yield* this.parameters.values();
+    yield* this.#packed;
+  }
+
   [Symbol.dispose](): void {
-    for (const parameter of this.parameters.values()) parameter.dispose();
+    for (const held of this.tensors()) held.dispose();
   }
 
   #softmaxed(logits: Tensor): Tensor {
     return this.config.maskPaddingVocab ? withoutPaddingVocab(logits, this.config) : logits;
+  }
+
+  #checkLength(maxLength: number): void {
+    const { maxPositionEmbeddings } = this.config;
+    if (maxLength > maxPositionEmbeddings)
+      throw new ShapeError(
+        `A text has ${maxLength} tokens, but this model has ${maxPositionEmbeddings} positions. ` +
+          'Cut the text, or use a model with more positions.',
+      );
   }
 
   #numLayers(): number {

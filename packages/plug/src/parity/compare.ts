@@ -244,8 +244,7 @@ function greedyWithCache(
       const source = textBatch(text);
       using cache = model.startDecoding(model.encode(source, options), source.layout, newTokens, options);
       const ids = [start];
-      while (ids.length <= newTokens)
-        ids.push(best(model, model.decodeStep([ids.at(-1)!], cache, options), options));
+      while (ids.length <= newTokens) ids.push(best(model, model.nextLogits([ids.at(-1)!], cache)));
       return ids;
     }),
   );
@@ -265,7 +264,7 @@ function greedyWithoutCache(
       const ids = [start];
       while (ids.length <= newTokens) {
         const decoded = model.decode(textBatch(packTexts([ids])), encoded, source.layout, options);
-        ids.push(best(model, decoded.narrow(0, ids.length - 1, 1), options));
+        ids.push(best(model, model.lmLogits(decoded.narrow(0, ids.length - 1, 1), options)));
       }
       return ids;
     }),
@@ -273,8 +272,8 @@ function greedyWithoutCache(
 }
 
 /** Arg max over the real vocabulary. */
-function best(model: PlugModel, hidden: Tensor, options: ForwardOptions): number {
-  return model.lmLogits(hidden, options).narrow(1, 0, model.config.originalVocabSize).argmax(-1).item();
+function best(model: PlugModel, logits: Tensor): number {
+  return logits.narrow(1, 0, model.config.originalVocabSize).argmax(-1).item();
 }
 
 function relative(got: number, wanted: number): number {
