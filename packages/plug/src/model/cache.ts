@@ -16,8 +16,8 @@ class Feed {
     this.tensor = keep(tensor(this.#values, { share: true }));
   }
 
-  fill(valueOf: (row: number) => number): void {
-    for (let row = 0; row < this.#values.length; row++) this.#values[row] = BigInt(valueOf(row));
+  fill(valueAt: (row: number) => number): void {
+    for (let row = 0; row < this.#values.length; row++) this.#values[row] = BigInt(valueAt(row));
   }
 }
 
