@@ -209,8 +209,13 @@ class Plug(nn.Module):
         self.decoder = nn.Module()
         self.decoder.decoder = Decoder(config)
 
-    def encode(self, ids):
-        mask = (1.0 - torch.ones(ids.size(0), 1, 1, ids.size(1))) * MASKED
+    def mask_of(self, ids, visible):
+        """Additive [B, 1, 1, S] from boolean [B, S]; the published code adds it where nothing is hidden too."""
+        visible = torch.ones_like(ids) if visible is None else visible
+        return (1.0 - visible.float()[:, None, None, :]) * MASKED
+
+    def encode(self, ids, visible=None):
+        mask = self.mask_of(ids, visible)
         return self.bert.encoder(self.bert.embeddings(ids), mask), mask
 
     def decode(self, ids, encoded, mask):

@@ -37,12 +37,15 @@ export interface StoredCase extends Disposable {
 
 const seed = 1;
 
-/** Writes the weights and inputs of a shape. */
-export function storeCase(shape: Shape, dtype: ComputeDType): StoredCase {
+/** Writes the weights and inputs of a shape; `dropout` is the probability that training uses. */
+export function storeCase(shape: Shape, dtype: ComputeDType, dropout = 0.1): StoredCase {
   const folder = mkdtempSync(join(tmpdir(), 'openplug-bench-'));
   const remove = (): void => rmSync(folder, { recursive: true, force: true });
   try {
-    using model = new PlugModel(shape.config, newParameters(seed));
+    using model = new PlugModel(
+      { ...shape.config, hiddenDropoutProb: dropout, attentionProbsDropoutProb: dropout },
+      newParameters(seed),
+    );
     saveModel(folder, model);
     const value: BenchCase = {
       model: folder,

@@ -1,12 +1,12 @@
 // `npm run bench`: lists the benchmarks, or runs one.
 import { parseArgs } from 'node:util';
 import { OpenPlugError } from '@openplug/torch';
-import { benchDecode } from './decode.js';
-import { BenchmarkError, type BenchOptions } from './harness.js';
+import { benchDecode } from './decode/decode.js';
+import { BenchmarkError, type BenchOptions } from './harness/harness.js';
 import { benchKernels } from './kernels.js';
 import { formatColumns } from './openplug.js';
 import { shapeNames } from './shapes.js';
-import { benchTrain } from './train.js';
+import { benchTrain } from './train/train.js';
 
 interface Benchmark {
   summary: string;
@@ -24,7 +24,7 @@ const benchmarks: Readonly<Record<string, Benchmark>> = {
 
 function help(): string {
   return [
-    'Usage: npm run bench -- NAME [--json] [--rounds N] [--shape S] [--dtype D]',
+    'Usage: npm run bench -- NAME [--json] [--rounds N] [--shape S] [--dtype D] [--dropout P]',
     '',
     formatColumns(Object.entries(benchmarks).map(([name, { summary }]) => [`  ${name}`, summary])),
     '',
@@ -32,6 +32,7 @@ function help(): string {
     '  --rounds N  measured turns of each side',
     `  --shape S   only this shape: ${shapeNames.join(', ')} (trial is small and only shows that all works)`,
     '  --dtype D   only this compute dtype: bfloat16, float32',
+    '  --dropout P train: only this probability, 0.1 or 0',
   ].join('\n');
 }
 
@@ -41,14 +42,15 @@ function parsed(args: string[]): { name: string | undefined; options: BenchOptio
     const { values, positionals } = parseArgs({
       args,
       allowPositionals: true,
-      options: { json: { type: 'boolean' }, rounds: text, shape: text, dtype: text },
+      options: { json: { type: 'boolean' }, rounds: text, shape: text, dtype: text, dropout: text },
     });
     if (positionals.length > 1)
       throw new BenchmarkError(`One benchmark at a time, got ${positionals.join(', ')}.`);
     const rounds = values.rounds === undefined ? undefined : Number(values.rounds);
     if (rounds !== undefined && !(Number.isInteger(rounds) && rounds > 0))
       throw new BenchmarkError(`--rounds is "${values.rounds}"; it must be a whole number of at least 1.`);
-    const options = { json: values.json ?? false, rounds, shape: values.shape, dtype: values.dtype };
+    const { json = false, shape, dtype, dropout } = values;
+    const options = { json, rounds, shape, dtype, dropout };
     return { name: positionals[0], options };
   } catch (error) {
     if (error instanceof BenchmarkError) throw error;

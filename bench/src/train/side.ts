@@ -1,6 +1,7 @@
 // Our side of the training benchmark: the step of the training loop over one batch, on request.
 import { AdamW, aten, backward, noGrad, scope, setNumThreads, type Tensor, zeros } from '@openplug/torch';
-import { type BenchCase, givenCase } from './case.js';
+import { type BenchCase, givenCase } from '../case.js';
+import { answer } from '../harness/side.js';
 import {
   decaysWeight,
   indexTensor,
@@ -10,8 +11,7 @@ import {
   type PlugModel,
   packTexts,
   textBatch,
-} from './openplug.js';
-import { answer } from './side.js';
+} from '../openplug.js';
 
 interface StepNumbers {
   mlm: number;

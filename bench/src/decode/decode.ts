@@ -2,7 +2,7 @@
 // over all tokens at each step. Encoding the prompt is part of the time on both sides. In fp32 both must write the
 // same tokens.
 import { buildInfo } from '@openplug/torch';
-import { storeCase } from './case.js';
+import { storeCase } from '../case.js';
 import {
   BenchmarkError,
   type BenchOptions,
@@ -13,7 +13,9 @@ import {
   selected,
   spreadOf,
   takeTurns,
-} from './harness.js';
+} from '../harness/harness.js';
+import { findPeer, type Peer, peerSide } from '../harness/peers.js';
+import { ourSide, type Side } from '../harness/side.js';
 import {
   type ComputeDType,
   computeDTypes,
@@ -22,8 +24,7 @@ import {
   type ShapeName,
   shapeNames,
   shapes,
-} from './shapes.js';
-import { findPythonOrSay, ourSide, type Python, peerSide, type Side } from './side.js';
+} from '../shapes.js';
 
 const defaultRounds = 5;
 
@@ -59,12 +60,12 @@ async function measure(
   name: ShapeName,
   dtype: ComputeDType,
   rounds: number,
-  python: Python | undefined,
+  found: Peer | undefined,
 ): Promise<DecodeResult> {
   const { promptLength, newTokens }: Shape = shapes[name];
   using stored = storeCase(shapes[name], dtype);
-  await using ours = ourSide('decode-side.js', stored.path);
-  await using peer = python && peerSide(python, 'decode_pytorch.py', stored.path);
+  await using ours = ourSide('decode/side.js', stored.path);
+  await using peer = found && peerSide(found, 'decode_pytorch.py', stored.path);
   const sameTokens = peer && (await countSame(ours, peer, dtype));
   const seconds = await takeTurns<'openplug' | 'peer'>(rounds, {
     openplug: () => ours.number({ do: 'generate' }, 'seconds'),
@@ -102,12 +103,12 @@ export async function benchDecode(options: BenchOptions): Promise<void> {
   const chosen = selected('shape', shapeNames, options.shape, measuredShapes);
   const dtypes = selected('dtype', computeDTypes, options.dtype);
   const rounds = options.rounds ?? defaultRounds;
-  const python = findPythonOrSay();
+  const found = findPeer('system-torch');
   const results: DecodeResult[] = [];
   for (const shape of chosen)
     for (const dtype of dtypes) {
       progress(`decode, ${shape}, ${dtype}: ${rounds} rounds`);
-      results.push(await measure(shape, dtype, rounds, python));
+      results.push(await measure(shape, dtype, rounds, found));
     }
   const header = [
     'shape',
@@ -123,7 +124,7 @@ export async function benchDecode(options: BenchOptions): Promise<void> {
     bench: 'decode',
     rounds,
     torchVersion: buildInfo().torchVersion,
-    peerTorchVersion: python?.torchVersion ?? null,
+    peerTorchVersion: found?.version ?? null,
     results,
   });
 }

@@ -1,9 +1,9 @@
 // Our side of the decoding benchmark: greedy generation with the cache, encoder included, on request.
 import { setNumThreads } from '@openplug/torch';
-import { givenCase } from './case.js';
-import { generate, loadModel, type Tokenizer, tokenizerFromVocabulary } from './openplug.js';
-import { special } from './shapes.js';
-import { answer } from './side.js';
+import { givenCase } from '../case.js';
+import { answer } from '../harness/side.js';
+import { generate, loadModel, type Tokenizer, tokenizerFromVocabulary } from '../openplug.js';
+import { special } from '../shapes.js';
 
 /** A vocabulary of single Chinese characters with the special tokens in front. */
 function madeTokenizer(vocabSize: number): Tokenizer {
