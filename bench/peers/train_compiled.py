@@ -8,11 +8,11 @@ import sys
 
 import torch
 
-from plug_pytorch import autocast, load_case
+from plug_pytorch import autocast, load_model
 from plug_sdpa import with_sdpa
 from training import UNLABELLED, adam_w, answer_training, cross_entropy, load_batch
 
-case, config, model = load_case()
+case, config, model = load_model()
 with_sdpa(model, config)
 source, labels, decoder_input, target = load_batch(case)
 if sys.argv[2] == "labelled":

@@ -2,10 +2,10 @@
 
 Full masked-LM logits [B, S, V] with the loss ignoring unlabelled positions, nn.Dropout, autocast, AdamW, clipping.
 """
-from plug_pytorch import autocast, load_case
+from plug_pytorch import autocast, load_model
 from training import adam_w, answer_training, cross_entropy, load_batch
 
-case, config, model = load_case()
+case, config, model = load_model()
 source, labels, decoder_input, target = load_batch(case)
 
 

@@ -4,7 +4,7 @@ import resource
 import torch
 from torch.nn import functional as F
 
-from plug_pytorch import answer, timed
+from case import answer, timed
 
 UNLABELLED = -100
 

@@ -1,9 +1,10 @@
 // Our side of the decoding benchmark: greedy generation with the cache, encoder included, on request.
-import { setNumThreads } from '@openplug/torch';
+import { aten, noGrad, scope, setNumThreads, zeros } from '@openplug/torch';
 import { givenCase } from '../case.js';
 import { answer } from '../harness/side.js';
 import { generate, loadModel, type Tokenizer, tokenizerFromVocabulary } from '../openplug.js';
 import { special } from '../shapes.js';
+import type { DecodeCase } from './case.js';
 
 /** A vocabulary of single Chinese characters with the special tokens in front. */
 function madeTokenizer(vocabSize: number): Tokenizer {
@@ -14,23 +15,51 @@ function madeTokenizer(vocabSize: number): Tokenizer {
   return tokenizerFromVocabulary(tokens);
 }
 
-const given = givenCase();
+/** Best rate at which both cores together read memory, bytes/s: the sum of an array far larger than any cache. */
+function readRate(): number {
+  const numBytes = 2 ** 29;
+  const seconds: number[] = [];
+  noGrad(() =>
+    scope(() => {
+      const values = zeros([numBytes / 4]);
+      for (let turn = 0; turn < 4; turn++) {
+        const started = performance.now();
+        aten.sum(values).dispose();
+        seconds.push((performance.now() - started) / 1000);
+      }
+    }),
+  );
+  return numBytes / Math.min(...seconds);
+}
+
+const given = givenCase<DecodeCase>();
+if (given.precision === 'int8') throw new Error('int8');
 setNumThreads(given.threads);
 const model = loadModel(given.model);
+const forward = { computeDType: given.precision };
 const tokenizer = madeTokenizer(model.config.originalVocabSize);
-const settings = {
-  temperature: 0,
-  maxLength: given.newTokens,
-  minLength: given.newTokens,
-  windowTokens: Math.max(given.prompt.length, special.mask),
-  refreshTokens: given.newTokens,
-};
+const prompts = given.prompts.map((ids) => ({ ids }));
+const windowTokens = Math.max(...given.prompts.map((prompt) => prompt.length), special.mask);
+
+async function written(newTokens: number): Promise<{ seconds: number; ids: number[] }> {
+  const settings = {
+    temperature: 0,
+    maxLength: newTokens,
+    minLength: newTokens,
+    windowTokens,
+    refreshTokens: newTokens,
+  };
+  const started = performance.now();
+  const results = await generate(model, tokenizer, prompts, settings, { forward });
+  const seconds = (performance.now() - started) / 1000;
+  return { seconds, ids: results.flatMap(({ texts }) => [...texts[0]!.tokenIds]) };
+}
+
 await answer({
+  /** All tokens; and apart, the time up to the first. */
   async generate() {
-    const started = performance.now();
-    const { texts } = await generate(model, tokenizer, { ids: given.prompt }, settings, {
-      forward: { computeDType: given.dtype },
-    });
-    return { seconds: (performance.now() - started) / 1000, ids: [...texts[0]!.tokenIds] };
+    const { seconds: firstSeconds } = await written(1);
+    return { ...(await written(given.newTokens)), firstSeconds };
   },
+  readRate: () => ({ bytesPerSecond: readRate() }),
 });

@@ -2,7 +2,7 @@
 // in plain PyTorch and in compiled PyTorch 2. Before anything is timed, three steps without dropout must give all
 // sides the same losses and gradient norms.
 import { buildInfo } from '@openplug/torch';
-import { storeCase } from '../case.js';
+import { caseSeed, StoredModel } from '../case.js';
 import {
   type BenchOptions,
   checkAgreement,
@@ -24,8 +24,10 @@ import {
   type ShapeName,
   shapeNames,
   shapes,
+  trainingBatch,
   trainingFlops,
 } from '../shapes.js';
+import type { TrainCase } from './case.js';
 
 const defaultRounds = 5;
 const checkSteps = 3;
@@ -111,13 +113,26 @@ async function measure(
 ): Promise<TrainResult> {
   const { dtype } = row;
   const shape: Shape = shapes[row.shape];
-  using stored = storeCase(shape, dtype, Number(row.dropout));
+  const dropout = Number(row.dropout);
+  using stored = new StoredModel({
+    ...shape.config,
+    hiddenDropoutProb: dropout,
+    attentionProbsDropoutProb: dropout,
+  });
+  const given: TrainCase = {
+    precision: dtype,
+    learningRate: 1e-3,
+    weightDecay: 0.01,
+    clipGradNorm: 1,
+    batch: trainingBatch(shape, caseSeed),
+  };
+  const path = stored.storeCase(given);
   await using sides = new Sides();
   const running = new Map<'openplug' | OpponentName, Side>();
-  running.set('openplug', sides.add(ourSide('train/side.js', stored.path)));
+  running.set('openplug', sides.add(ourSide('train/side.js', path)));
   for (const [name, peer] of found) {
     const { script, args } = opponents[name];
-    running.set(name, sides.add(peerSide(peer, script, stored.path, ...args)));
+    running.set(name, sides.add(peerSide(peer, script, path, ...args)));
   }
   const first = new Map<string, Numbers>();
   for (const [name, side] of running)
@@ -139,7 +154,7 @@ async function measure(
   turns.gemm = () => running.get('openplug')!.number({ do: 'gemm' }, 'flopsPerSecond');
   const measured = await takeTurns(rounds, turns);
   const gemmFlopsPerSecond = Math.max(...measured.gemm!);
-  const flops = trainingFlops(shape, stored.value.batch.labels.flat().length) * shape.stepsPerTurn;
+  const flops = trainingFlops(shape, given.batch.labels.flat().length) * shape.stepsPerTurn;
   const tokens = shape.batch * (shape.sourceLength + shape.targetLength) * shape.stepsPerTurn;
   const resultOf = (name: string, title: string): SideResult => {
     const seconds = measured[name]!;
