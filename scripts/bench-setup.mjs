@@ -1,12 +1,13 @@
-// `npm run bench:setup`: the Python environment of the benchmarks' peers, in bench/peers/.venv, at the versions of
-// bench/peers/requirements.txt. Does nothing when it is in place. A peer that cannot be had is named with the reason;
+// `npm run bench:setup`: the peers of the benchmarks, into ignored folders: Python packages into bench/peers/.venv, at
+// the versions of bench/peers/requirements.txt, and onnxruntime-node. Does nothing when they are in place. A peer that cannot be had is named with the reason;
 // the benchmarks run without it.
 import { spawnSync } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { ROOT, runScript, SetupError, say, step } from './steps.mjs';
+import { npmCommand, ROOT, runScript, SetupError, say, step } from './steps.mjs';
 
 const FOLDER = join(ROOT, 'bench', 'peers');
+const NODE_PEERS = join(FOLDER, 'node');
 const PYTHON = join(FOLDER, '.venv', 'bin', 'python3');
 
 /** What each peer cannot do without. */
@@ -31,8 +32,23 @@ async function benchSetup() {
     const lacks = packages.filter((name) => absent.has(name));
     say(lacks.length === 0 ? `· ${peer}: in place` : `· ${peer}: MISSING, for want of ${lacks.join(', ')}`);
   }
+  await installNodePeers();
   sayCompiler();
   saySystemTorch();
+}
+
+/** Without install scripts: those of onnxruntime-node fetch GPU libraries, which nothing here uses. */
+async function installNodePeers() {
+  const [[name, version]] = Object.entries(
+    JSON.parse(readFileSync(join(NODE_PEERS, 'package.json'), 'utf8')).dependencies,
+  );
+  const file = join(NODE_PEERS, 'node_modules', name, 'package.json');
+  if (existsSync(file) && JSON.parse(readFileSync(file, 'utf8')).version === version)
+    return say(`· ${name}: in place`);
+  const options = ['--ignore-scripts', '--no-package-lock', '--no-audit', '--no-fund'];
+  await attempt(`Install ${name}@${version}`, npmCommand('install', '--prefix', NODE_PEERS, ...options), {
+    advice: 'check the network and the registry (npm ping)',
+  });
 }
 
 /** Lines `name==version`. */
@@ -64,10 +80,15 @@ async function createEnvironment() {
 
 /** One package at a time, so that one which cannot be had costs only the peers that need it. */
 async function install(requirement) {
+  await attempt(`Install ${requirement}`, [PYTHON, '-m', 'pip', 'install', '--quiet', requirement], {
+    advice: 'check the network and the index that pip uses (pip config list)',
+  });
+}
+
+/** A step that may fail: it says so, and the set-up goes on. */
+async function attempt(title, command, options) {
   try {
-    await step(`Install ${requirement}`, [PYTHON, '-m', 'pip', 'install', '--quiet', requirement], {
-      advice: 'check the network and the index that pip uses (pip config list)',
-    });
+    await step(title, command, options);
   } catch (error) {
     if (!(error instanceof SetupError)) throw error;
     say(error.message);

@@ -219,6 +219,11 @@ class Plug(nn.Module):
     def decode(self, ids, encoded, mask):
         return self.decoder.decoder(self.bert.embeddings(ids), encoded, mask)
 
+    def classify(self, ids, visible):
+        """[B, S] -> the three logits of the sentence head [B, 3]."""
+        encoded, _ = self.encode(ids, visible)
+        return self.cls.seq_relationship(encoded[:, 0])
+
     def mlm_logits(self, encoded):
         """[B, S, E] -> [B, S, V], at every position, as published."""
         head = self.cls.predictions

@@ -205,7 +205,7 @@ function rowsOf({ shape, precision, batch, openplug, peers }: DecodeResult): str
 }
 
 /** Decoding tokens/s of each shape, precision and batch. */
-export async function benchDecode(options: BenchOptions): Promise<void> {
+export async function benchDecode(options: BenchOptions): Promise<Record<string, Spread>> {
   const known = [...defaultRows, ...trialRows];
   const wanted = options.shape && selected('shape', shapeNames, options.shape)[0];
   const groups = wanted ? known.filter(({ shape }) => shape === wanted) : defaultRows;
@@ -250,4 +250,12 @@ export async function benchDecode(options: BenchOptions): Promise<void> {
     torchVersion: buildInfo().torchVersion,
     results,
   });
+  return Object.fromEntries(
+    results.flatMap(({ shape, precision, batch, peers }) =>
+      Object.entries(peers).map(([peer, { ratio }]) => [
+        `decode ${shape} ${precision} batch ${batch} against ${peer}`,
+        ratio,
+      ]),
+    ),
+  );
 }

@@ -61,5 +61,6 @@ await answer({
     const { seconds: firstSeconds } = await written(1);
     return { ...(await written(given.newTokens)), firstSeconds };
   },
+  first: () => written(1),
   readRate: () => ({ bytesPerSecond: readRate() }),
 });

@@ -65,12 +65,10 @@ export class Sides implements AsyncDisposable {
   }
 }
 
-/** Starts our side: a built file, by its path under `src`, given the case to work on. */
-export function ourSide(file: string, casePath: string): Side {
-  return new Side('OpenPLUG', process.execPath, [
-    fileURLToPath(new URL(`../${file}`, import.meta.url)),
-    casePath,
-  ]);
+/** Starts a side that is written here: a built file, by its path under `src`, given the case to work on. */
+export function ourSide(file: string, casePath: string, ...args: string[]): Side {
+  const path = fileURLToPath(new URL(`../${file}`, import.meta.url));
+  return new Side(file, process.execPath, [path, casePath, ...args]);
 }
 
 /** Answers requests until stdin ends; the other end of `Side`. */

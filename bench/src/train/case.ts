@@ -7,4 +7,6 @@ export interface TrainCase {
   weightDecay: number;
   clipGradNorm: number;
   batch: TrainingBatch;
+  /** Ours alone: recompute layers in the backward pass. Default false. */
+  recomputeLayers?: boolean;
 }

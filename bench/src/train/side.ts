@@ -24,11 +24,15 @@ interface StepNumbers {
 function trainStep(
   model: PlugModel,
   optimizer: AdamW,
-  { batch, precision, learningRate, clipGradNorm }: TrainCase,
+  { batch, precision, learningRate, clipGradNorm, recomputeLayers = false }: TrainCase,
   dropoutSeed: number | undefined,
 ): StepNumbers {
   const losses = scope(() => {
-    const options = { computeDType: precision, ...(dropoutSeed !== undefined && { dropoutSeed }) };
+    const options = {
+      computeDType: precision,
+      recomputeLayers,
+      ...(dropoutSeed !== undefined && { dropoutSeed }),
+    };
     const source = textBatch(packTexts(batch.sourceIds));
     const target = textBatch(packTexts(batch.decoderInputIds));
     const sourceLength = batch.sourceIds[0]!.length;
@@ -87,5 +91,6 @@ await answer({
       last = trainStep(model, optimizer, given, optimizer.step);
     return { seconds: (performance.now() - started) / 1000, loss: last.mlm + last.lm };
   },
+  memory: () => ({ peakBytes: 1024 * process.resourceUsage().maxRSS }),
   gemm: () => ({ flopsPerSecond: gemmRate(given.precision) }),
 });
