@@ -18,7 +18,7 @@ import type { Side } from '../harness/side.js';
 import { readPoetryDocuments, tokenizerFromVocabulary, trainVocabulary } from '../openplug.js';
 
 const defaultRounds = 7;
-const textsPerRound = 8_000;
+const textsPerRound = 3_000;
 const vocabularyTexts = 4_000;
 
 /** A sum that differs when ids or the borders between texts do. */
