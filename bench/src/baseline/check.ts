@@ -11,8 +11,11 @@ import { type Baseline, baselineOf, compareWithBaseline } from './baseline.js';
 
 const path = fileURLToPath(new URL('../../baseline.json', import.meta.url));
 
+const defaultRounds = 3;
+
 /** The rows: the shape that all goals are about, in the dtypes that are used. */
-async function measureAll(options: BenchOptions): Promise<Record<string, Spread>> {
+async function measureAll(given: BenchOptions): Promise<Record<string, Spread>> {
+  const options = { ...given, rounds: given.rounds ?? defaultRounds };
   const at = (dtype: string, more: Partial<BenchOptions> = {}): BenchOptions => ({
     ...options,
     shape: options.shape ?? 'reference',
