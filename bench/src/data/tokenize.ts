@@ -1,6 +1,7 @@
-// Tokenizer speed on one thread: ours against Hugging Face's Rust tokenizers, over classical poems, up to 1,500 characters a text (npm package
-// `chinese-poetry`). Both must give the same ids for every text. Each round has texts of its own: ours remembers pieces
-// of text that it has met, as they recur in a corpus, and must not be timed on texts that it has seen whole.
+// Tokenizer speed on one thread: ours against Hugging Face's Rust tokenizers, over classical poems (npm package
+// `chinese-poetry`), up to 1,500 characters a text. Both must give the same ids for every text. Each round has texts of
+// its own: ours remembers pieces of text that it has met, as they recur in a corpus, and must not be timed on texts
+// that it has seen whole.
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
