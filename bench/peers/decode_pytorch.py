@@ -1,15 +1,16 @@
-"""The PyTorch side of `npm run bench -- decode`: greedy decoding, batch 1, the whole decoder at each step.
-
-Logits are computed for the last token alone, which is all that a step needs.
+"""The published way of decoding, for `npm run bench -- decode`: batch 1, the prompt encoded once, then at each step the
+whole decoder over all tokens written so far and the logits of all of them.
 """
 import torch
 
-from plug_pytorch import answer, autocast, load_case, timed
+from case import answer, timed
+from plug_pytorch import autocast, load_model
 
-case, config, model = load_case()
+case, config, model = load_model()
 model.eval()
-prompt = torch.tensor([case["prompt"]])
-start_id = case["prompt"][0]
+(prompt,) = case["prompts"]
+prompt = torch.tensor([prompt])
+start_id = case["prompts"][0][0]
 
 
 def generate():
@@ -18,7 +19,7 @@ def generate():
         ids = [start_id]
         for _ in range(case["newTokens"]):
             decoded = model.decode(torch.tensor([ids]), encoded, mask)
-            logits = model.lm_logits(decoded[:, -1]).float()[0]
+            logits = model.lm_logits(decoded)[0, -1].float()
             logits[config["original_vocab_size"] :] = -float("inf")
             logits[case["forbiddenIds"]] = -float("inf")
             ids.append(int(logits.argmax()))

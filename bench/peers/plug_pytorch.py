@@ -3,15 +3,13 @@
 Module names are the published parameter names, so a file of weights loads without renaming. Needs torch alone.
 Shapes: B batch, S source length, T target length, E hidden, V vocabulary.
 """
-import json
 import math
-import struct
-import sys
-import time
 
 import torch
 from torch import nn
 from torch.nn import functional as F
+
+from case import load_case, safetensors_entries
 
 MASKED = -10000.0
 
@@ -209,12 +207,22 @@ class Plug(nn.Module):
         self.decoder = nn.Module()
         self.decoder.decoder = Decoder(config)
 
-    def encode(self, ids):
-        mask = (1.0 - torch.ones(ids.size(0), 1, 1, ids.size(1))) * MASKED
+    def mask_of(self, ids, visible):
+        """Additive [B, 1, 1, S] from boolean [B, S]; the published code adds it where nothing is hidden too."""
+        visible = torch.ones_like(ids) if visible is None else visible
+        return (1.0 - visible.float()[:, None, None, :]) * MASKED
+
+    def encode(self, ids, visible=None):
+        mask = self.mask_of(ids, visible)
         return self.bert.encoder(self.bert.embeddings(ids), mask), mask
 
     def decode(self, ids, encoded, mask):
         return self.decoder.decoder(self.bert.embeddings(ids), encoded, mask)
+
+    def classify(self, ids, visible):
+        """[B, S] -> the three logits of the sentence head [B, 3]."""
+        encoded, _ = self.encode(ids, visible)
+        return self.cls.seq_relationship(encoded[:, 0])
 
     def mlm_logits(self, encoded):
         """[B, S, E] -> [B, S, V], at every position, as published."""
@@ -225,49 +233,19 @@ class Plug(nn.Module):
         return F.linear(decoded, self.bert.embeddings.word_embeddings.weight)
 
 
-def read_safetensors(path):
-    """Name -> float32 tensor. The format: header length (uint64), a JSON header, then the bytes."""
-    with open(path, "rb") as file:
-        (length,) = struct.unpack("<Q", file.read(8))
-        header = json.loads(file.read(length))
-        data = bytearray(file.read())
-    tensors = {}
-    for name, entry in header.items():
-        if name == "__metadata__":
-            continue
-        if entry["dtype"] != "F32":
-            raise ValueError(f"{name} is {entry['dtype']}; only F32 is read here")
-        begin, end = entry["data_offsets"]
-        flat = torch.frombuffer(data, dtype=torch.float32, count=(end - begin) // 4, offset=begin)
-        tensors[name] = flat.view(entry["shape"]).clone()
-    return tensors
-
-
-def load_case():
-    """The case that this process was started with, and the model with its initial weights."""
-    with open(sys.argv[1], encoding="utf-8") as file:
-        case = json.load(file)
+def load_model():
+    """The case that this process was started with, and its model with the initial weights."""
+    case, config = load_case()
     torch.set_num_threads(case["threads"])
-    with open(f"{case['model']}/config.json", encoding="utf-8") as file:
-        config = json.load(file)
     model = Plug(config)
-    model.load_state_dict(read_safetensors(f"{case['model']}/model.safetensors"), strict=True)
+    weights = {
+        name: torch.frombuffer(data, dtype=torch.float32).view(shape).clone()
+        for name, shape, data in safetensors_entries(f"{case['model']}/model.safetensors")
+    }
+    model.load_state_dict(weights, strict=True)
     return case, config, model
 
 
 def autocast(case):
     """bf16 as PyTorch users switch it on; nothing in float32."""
-    return torch.autocast("cpu", dtype=torch.bfloat16, enabled=case["dtype"] == "bfloat16")
-
-
-def answer(handlers):
-    """One JSON request on each line of stdin, one JSON reply on a line of stdout."""
-    for line in sys.stdin:
-        request = json.loads(line)
-        print(json.dumps(handlers[request["do"]](request)), flush=True)
-
-
-def timed(work):
-    started = time.perf_counter()
-    result = work()
-    return time.perf_counter() - started, result
+    return torch.autocast("cpu", dtype=torch.bfloat16, enabled=case["precision"] == "bfloat16")

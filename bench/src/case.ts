@@ -1,71 +1,50 @@
-// What both sides of a comparison are given: a folder with the initial weights under their published names, and
-// `case.json` with the inputs. The peer reads the same two files.
+// What the sides of a comparison are given: a folder with the initial weights under their published names, and a file
+// of inputs for each row. Peers read the same files.
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { newParameters, PlugModel, saveModel } from './openplug.js';
-import {
-  type ComputeDType,
-  promptIds,
-  type Shape,
-  special,
-  type TrainingBatch,
-  trainingBatch,
-} from './shapes.js';
+import { newParameters, type PlugConfig, PlugModel, saveModel } from './openplug.js';
 
-export interface BenchCase {
-  /** Model folder: `config.json`, `model.safetensors`. */
+/** What every case holds besides its inputs. */
+export interface GivenModel {
+  /** Model folder: `config.json`, `model.safetensors`. A side may keep files of its own beside it. */
   model: string;
-  dtype: ComputeDType;
-  /** All cores, on both sides. */
+  /** All cores, on all sides. */
   threads: number;
-  learningRate: number;
-  weightDecay: number;
-  clipGradNorm: number;
-  batch: TrainingBatch;
-  prompt: number[];
-  newTokens: number;
-  /** Never written: [PAD], [UNK], [CLS], [MASK], and [SEP], so that all texts are equally long. */
-  forbiddenIds: number[];
 }
 
-/** A case on disk, gone at the end of the block. */
-export interface StoredCase extends Disposable {
-  path: string;
-  value: BenchCase;
-}
+/** The seed of weights and inputs. */
+export const caseSeed = 1;
 
-const seed = 1;
+/** A model on disk, gone at the end of the block with the cases written beside it. */
+export class StoredModel implements Disposable {
+  readonly folder = mkdtempSync(join(tmpdir(), 'openplug-bench-'));
+  #numCases = 0;
 
-/** Writes the weights and inputs of a shape. */
-export function storeCase(shape: Shape, dtype: ComputeDType): StoredCase {
-  const folder = mkdtempSync(join(tmpdir(), 'openplug-bench-'));
-  const remove = (): void => rmSync(folder, { recursive: true, force: true });
-  try {
-    using model = new PlugModel(shape.config, newParameters(seed));
-    saveModel(folder, model);
-    const value: BenchCase = {
-      model: folder,
-      dtype,
-      threads: availableParallelism(),
-      learningRate: 1e-3,
-      weightDecay: 0.01,
-      clipGradNorm: 1,
-      batch: trainingBatch(shape, seed),
-      prompt: promptIds(shape, seed + 1),
-      newTokens: shape.newTokens,
-      forbiddenIds: Object.values(special),
-    };
-    const path = join(folder, 'case.json');
-    writeFileSync(path, JSON.stringify(value));
-    return { path, value, [Symbol.dispose]: remove };
-  } catch (error) {
-    remove();
-    throw error;
+  constructor(config: PlugConfig) {
+    try {
+      using model = new PlugModel(config, newParameters(caseSeed));
+      saveModel(this.folder, model);
+    } catch (error) {
+      this[Symbol.dispose]();
+      throw error;
+    }
+  }
+
+  /** Writes the inputs of a row. @returns the path of the case */
+  storeCase(inputs: object): string {
+    const given: GivenModel = { model: this.folder, threads: availableParallelism() };
+    const path = join(this.folder, `case-${this.#numCases++}.json`);
+    writeFileSync(path, JSON.stringify({ ...given, ...inputs }));
+    return path;
+  }
+
+  [Symbol.dispose](): void {
+    rmSync(this.folder, { recursive: true, force: true });
   }
 }
 
 /** The case that this process was started with. */
-export function givenCase(): BenchCase {
-  return JSON.parse(readFileSync(process.argv[2]!, 'utf8')) as BenchCase;
+export function givenCase<Inputs>(): GivenModel & Inputs {
+  return JSON.parse(readFileSync(process.argv[2]!, 'utf8')) as GivenModel & Inputs;
 }

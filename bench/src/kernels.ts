@@ -14,7 +14,7 @@ import {
   type Tensor,
   zeros,
 } from '@openplug/torch';
-import { type BenchOptions, pairedRatio, spreadOf, takeTurns } from './harness.js';
+import { type BenchOptions, pairedRatio, spreadOf, takeTurns } from './harness/harness.js';
 
 interface Pair {
   name: string;

@@ -1,8 +1,14 @@
 // What the benchmarks use of OpenPLUG, imported in one place.
 export { loadModel, saveModel } from '../../packages/plug/dist/checkpoint/index.js';
 export { formatColumns } from '../../packages/plug/dist/config/index.js';
+export {
+  readPoetryDocuments,
+  type TokenDocument,
+  tokenCorpusFromDocuments,
+} from '../../packages/plug/dist/corpus/index.js';
 export { generate } from '../../packages/plug/dist/generate/index.js';
 export {
+  countParameters,
   decaysWeight,
   indexTensor,
   lmLoss,
@@ -15,5 +21,14 @@ export {
   plugConfigOfSize,
   textBatch,
 } from '../../packages/plug/dist/model/index.js';
+export {
+  batchStream,
+  createStage2Sampler,
+  packStage2,
+} from '../../packages/plug/dist/pretrain/samples/index.js';
 export { keyedRandom } from '../../packages/plug/dist/random.js';
-export { type Tokenizer, tokenizerFromVocabulary } from '../../packages/plug/dist/text/index.js';
+export {
+  type Tokenizer,
+  tokenizerFromVocabulary,
+  trainVocabulary,
+} from '../../packages/plug/dist/text/index.js';

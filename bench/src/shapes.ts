@@ -23,7 +23,10 @@ export interface Shape {
  */
 const initializerRange = (hiddenSize: number): number => 1 / Math.sqrt(hiddenSize);
 
-/** `quickstart` is what `plug quickstart` trains; `reference` a small PLUG; `trial` only shows that all works. */
+/**
+ * `quickstart` is what `plug quickstart` trains; `reference` a small PLUG; `base` and `large` have 130 and 430 million
+ * parameters; `trial` only shows that all works.
+ */
 export const shapes = {
   quickstart: {
     config: plugConfigOfSize('tiny', 6200, {
@@ -54,6 +57,30 @@ export const shapes = {
     promptLength: 256,
     newTokens: 128,
     stepsPerTurn: 2,
+  },
+  base: {
+    config: plugConfigOfSize('base', 21128, {
+      maxPositionEmbeddings: 512,
+      initializerRange: initializerRange(768),
+    }),
+    batch: 4,
+    sourceLength: 256,
+    targetLength: 256,
+    promptLength: 256,
+    newTokens: 128,
+    stepsPerTurn: 1,
+  },
+  large: {
+    config: plugConfigOfSize('large', 21128, {
+      maxPositionEmbeddings: 512,
+      initializerRange: initializerRange(1024),
+    }),
+    batch: 2,
+    sourceLength: 256,
+    targetLength: 256,
+    promptLength: 256,
+    newTokens: 128,
+    stepsPerTurn: 1,
   },
   trial: {
     config: plugConfigOfSize('nano', 400, {
@@ -114,11 +141,6 @@ export function trainingBatch(shape: Shape, seed: number): TrainingBatch {
     result.targetIds.push([...target, special.sep]);
   }
   return result;
-}
-
-/** A prompt of random tokens, [CLS] … [SEP]. */
-export function promptIds(shape: Shape, seed: number): number[] {
-  return trainingBatch({ ...shape, batch: 1, sourceLength: shape.promptLength }, seed).sourceIds[0]!;
 }
 
 /**

@@ -1,7 +1,7 @@
 // What all benchmarks share: options, sides that take turns, medians with their spread, the check that both sides
 // do the same work, and output (a table for people, one JSON line for programs).
 import { OpenPlugError } from '@openplug/torch';
-import { formatColumns } from './openplug.js';
+import { formatColumns } from '../openplug.js';
 
 /** A benchmark cannot be run, or its two sides do not do the same work. */
 export class BenchmarkError extends OpenPlugError {
@@ -20,6 +20,8 @@ export interface BenchOptions {
   shape?: string | undefined;
   /** Only this compute dtype. Default: both. */
   dtype?: string | undefined;
+  /** Only this dropout probability (training). Default: 0.1 and 0. */
+  dropout?: string | undefined;
 }
 
 /** A measured quantity over the rounds. */

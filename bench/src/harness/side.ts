@@ -1,6 +1,6 @@
 // A side of a comparison as a process of its own that stays alive: one JSON request on a line of its stdin, one
 // JSON reply on a line of its stdout. Between requests it waits and takes no time from the other side.
-import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
+import { type ChildProcess, spawn } from 'node:child_process';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { BenchmarkError } from './harness.js';
@@ -51,17 +51,24 @@ export class Side implements AsyncDisposable {
   }
 }
 
-/** Starts our side: a built file of this folder, given the case to work on. */
-export function ourSide(file: string, casePath: string): Side {
-  return new Side('OpenPLUG', process.execPath, [fileURLToPath(new URL(file, import.meta.url)), casePath]);
+/** Sides that end together, however many were started. */
+export class Sides implements AsyncDisposable {
+  readonly #started: Side[] = [];
+
+  add(side: Side): Side {
+    this.#started.push(side);
+    return side;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await Promise.all(this.#started.map((side) => side[Symbol.asyncDispose]()));
+  }
 }
 
-/** Starts a peer: a script of `bench/peers`. */
-export function peerSide(python: Python, file: string, casePath: string): Side {
-  return new Side('PyTorch', python.path, [
-    fileURLToPath(new URL(`../peers/${file}`, import.meta.url)),
-    casePath,
-  ]);
+/** Starts a side that is written here: a built file, by its path under `src`, given the case to work on. */
+export function ourSide(file: string, casePath: string, ...args: string[]): Side {
+  const path = fileURLToPath(new URL(`../${file}`, import.meta.url));
+  return new Side(file, process.execPath, [path, casePath, ...args]);
 }
 
 /** Answers requests until stdin ends; the other end of `Side`. */
@@ -74,37 +81,4 @@ export async function answer(
     if (!handler) throw new BenchmarkError(`Unknown request "${request.do}".`);
     process.stdout.write(`${JSON.stringify(await handler(request))}\n`);
   }
-}
-
-export interface Python {
-  path: string;
-  torchVersion: string;
-}
-
-/**
- * A Python that has PyTorch: `OPENPLUG_PYTHON`, `bench/peers/.venv`, `python3` on the path, or the system's (Debian:
- * `apt install python3-torch`).
- */
-export function findPython(): Python | undefined {
-  const local = fileURLToPath(new URL('../peers/.venv/bin/python3', import.meta.url));
-  const candidates = [process.env.OPENPLUG_PYTHON, local, 'python3', '/usr/bin/python3'];
-  for (const path of candidates) {
-    if (!path) continue;
-    const { status, stdout } = spawnSync(path, ['-c', 'import torch; print(torch.__version__)'], {
-      encoding: 'utf8',
-    });
-    if (status === 0) return { path, torchVersion: stdout.trim() };
-  }
-  return undefined;
-}
-
-/** As `findPython`; says on stderr what a comparison without the peer lacks. */
-export function findPythonOrSay(): Python | undefined {
-  const python = findPython();
-  if (!python)
-    process.stderr.write(
-      'SKIPPED: the PyTorch side and the check against it, as no Python with torch was found. ' +
-        'Install it (Debian: apt install python3-torch) or set OPENPLUG_PYTHON.\n',
-    );
-  return python;
 }

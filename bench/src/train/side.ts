@@ -1,6 +1,7 @@
 // Our side of the training benchmark: the step of the training loop over one batch, on request.
 import { AdamW, aten, backward, noGrad, scope, setNumThreads, type Tensor, zeros } from '@openplug/torch';
-import { type BenchCase, givenCase } from './case.js';
+import { givenCase } from '../case.js';
+import { answer } from '../harness/side.js';
 import {
   decaysWeight,
   indexTensor,
@@ -10,8 +11,8 @@ import {
   type PlugModel,
   packTexts,
   textBatch,
-} from './openplug.js';
-import { answer } from './side.js';
+} from '../openplug.js';
+import type { TrainCase } from './case.js';
 
 interface StepNumbers {
   mlm: number;
@@ -23,11 +24,15 @@ interface StepNumbers {
 function trainStep(
   model: PlugModel,
   optimizer: AdamW,
-  { batch, dtype, learningRate, clipGradNorm }: BenchCase,
+  { batch, precision, learningRate, clipGradNorm, recomputeLayers = false }: TrainCase,
   dropoutSeed: number | undefined,
 ): StepNumbers {
   const losses = scope(() => {
-    const options = { computeDType: dtype, ...(dropoutSeed !== undefined && { dropoutSeed }) };
+    const options = {
+      computeDType: precision,
+      recomputeLayers,
+      ...(dropoutSeed !== undefined && { dropoutSeed }),
+    };
     const source = textBatch(packTexts(batch.sourceIds));
     const target = textBatch(packTexts(batch.decoderInputIds));
     const sourceLength = batch.sourceIds[0]!.length;
@@ -48,7 +53,7 @@ function trainStep(
 }
 
 /** Best rate of a large square matrix product, FLOP/s: what this machine can do right now. */
-function gemmRate(dtype: BenchCase['dtype']): number {
+function gemmRate(dtype: TrainCase['precision']): number {
   const size = 2048;
   const seconds: number[] = [];
   noGrad(() =>
@@ -64,7 +69,7 @@ function gemmRate(dtype: BenchCase['dtype']): number {
   return (2 * size ** 3) / Math.min(...seconds);
 }
 
-const given = givenCase();
+const given = givenCase<TrainCase>();
 setNumThreads(given.threads);
 const model = loadModel(given.model);
 const optimizer = new AdamW(model.parameters, { weightDecay: given.weightDecay, decays: decaysWeight });
@@ -86,5 +91,6 @@ await answer({
       last = trainStep(model, optimizer, given, optimizer.step);
     return { seconds: (performance.now() - started) / 1000, loss: last.mlm + last.lm };
   },
-  gemm: () => ({ flopsPerSecond: gemmRate(given.dtype) }),
+  memory: () => ({ peakBytes: 1024 * process.resourceUsage().maxRSS }),
+  gemm: () => ({ flopsPerSecond: gemmRate(given.precision) }),
 });

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
+import { type Shape, shapes, trainingBatch, trainingFlops } from '../shapes.js';
 import { BenchmarkError, checkAgreement, pairedRatio, selected, spreadOf, takeTurns } from './harness.js';
-import { type Shape, shapes, trainingBatch, trainingFlops } from './shapes.js';
 import { Side } from './side.js';
 
 describe('spreadOf', () => {

@@ -1,0 +1,45 @@
+// Our side of the encoding benchmark: texts to the three logits of the sentence head, packed without padding.
+import { noGrad, scope, setNumThreads } from '@openplug/torch';
+import { givenCase } from '../case.js';
+import { answer } from '../harness/side.js';
+import { loadModel, packTexts, textBatch } from '../openplug.js';
+import { type EncodeCase, tokenBatches } from './case.js';
+
+/** Tokens in a batch: enough to fill matrix products, few enough for the caches. */
+const tokensPerBatch = 2048;
+
+const given = givenCase<EncodeCase>();
+setNumThreads(given.threads);
+const model = loadModel(given.model);
+
+/** Logits of all texts in their order, three for each. */
+function classified(precision: 'float32' | 'bfloat16'): number[] {
+  const logits = new Array<number>(3 * given.texts.length);
+  const batches = tokenBatches(
+    given.texts.map((text) => text.length),
+    tokensPerBatch,
+  );
+  for (const indices of batches) {
+    const values = noGrad(() =>
+      scope(() => {
+        const batch = textBatch(packTexts(indices.map((index) => given.texts[index]!)));
+        const encoded = model.encode(batch, { computeDType: precision });
+        return model.sentenceLogits(encoded, batch.layout).to('float32').toArray();
+      }),
+    );
+    for (const [place, index] of indices.entries())
+      for (let label = 0; label < 3; label++) logits[3 * index + label] = values[3 * place + label]!;
+  }
+  return logits;
+}
+
+await answer({
+  encode() {
+    if (given.precision === 'int8') throw new Error('int8 is not supported here yet.');
+    const started = performance.now();
+    const logits = classified(given.precision);
+    return { seconds: (performance.now() - started) / 1000, logits };
+  },
+  /** What all sides are held against. */
+  reference: () => ({ logits: classified('float32') }),
+});
