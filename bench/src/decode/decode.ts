@@ -209,7 +209,7 @@ export async function benchDecode(options: BenchOptions): Promise<Record<string,
   const known = [...defaultRows, ...trialRows];
   const wanted = options.shape && selected('shape', shapeNames, options.shape)[0];
   const groups = wanted ? known.filter(({ shape }) => shape === wanted) : defaultRows;
-  const chosen = selected('dtype', precisions, options.dtype).filter((precision) => precision !== 'int8');
+  const chosen = selected('dtype', precisions, options.dtype);
   const rounds = options.rounds ?? defaultRounds;
   const peers = new Map<OpponentName, Peer>();
   for (const name of Object.keys(opponents) as OpponentName[]) {

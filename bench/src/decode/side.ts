@@ -33,10 +33,8 @@ function readRate(): number {
 }
 
 const given = givenCase<DecodeCase>();
-if (given.precision === 'int8') throw new Error('int8');
 setNumThreads(given.threads);
-const model = loadModel(given.model);
-const forward = { computeDType: given.precision };
+const model = loadModel(given.model, { precision: given.precision });
 const tokenizer = madeTokenizer(model.config.originalVocabSize);
 const prompts = given.prompts.map((ids) => ({ ids }));
 const windowTokens = Math.max(...given.prompts.map((prompt) => prompt.length), special.mask);
@@ -50,7 +48,7 @@ async function written(newTokens: number): Promise<{ seconds: number; ids: numbe
     refreshTokens: newTokens,
   };
   const started = performance.now();
-  const results = await generate(model, tokenizer, prompts, settings, { forward });
+  const results = await generate(model, tokenizer, prompts, settings);
   const seconds = (performance.now() - started) / 1000;
   return { seconds, ids: results.flatMap(({ texts }) => [...texts[0]!.tokenIds]) };
 }

@@ -129,7 +129,7 @@ async function measure(
   const ours = sides.add(ourSide('encode/side.js', path));
   const reference = (await ours.ask({ do: 'reference' })).logits as number[];
   const running = new Map<string, { title: string; side: Side }>();
-  if (precision !== 'int8') running.set('openplug', { title: 'OpenPLUG', side: ours });
+  running.set('openplug', { title: 'OpenPLUG', side: ours });
   for (const [engine, peer] of found)
     for (const order of orders) {
       const side =

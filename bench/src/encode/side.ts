@@ -2,7 +2,7 @@
 import { noGrad, scope, setNumThreads } from '@openplug/torch';
 import { givenCase } from '../case.js';
 import { answer } from '../harness/side.js';
-import { loadModel, packTexts, textBatch } from '../openplug.js';
+import { loadModel, type PlugModel, packTexts, textBatch } from '../openplug.js';
 import { type EncodeCase, tokenBatches } from './case.js';
 
 /** Tokens in a batch: enough to fill matrix products, few enough for the caches. */
@@ -10,10 +10,10 @@ const tokensPerBatch = 2048;
 
 const given = givenCase<EncodeCase>();
 setNumThreads(given.threads);
-const model = loadModel(given.model);
+const model = loadModel(given.model, { precision: given.precision });
 
 /** Logits of all texts in their order, three for each. */
-function classified(precision: 'float32' | 'bfloat16'): number[] {
+function classified(classifier: PlugModel): number[] {
   const logits = new Array<number>(3 * given.texts.length);
   const batches = tokenBatches(
     given.texts.map((text) => text.length),
@@ -23,8 +23,8 @@ function classified(precision: 'float32' | 'bfloat16'): number[] {
     const values = noGrad(() =>
       scope(() => {
         const batch = textBatch(packTexts(indices.map((index) => given.texts[index]!)));
-        const encoded = model.encode(batch, { computeDType: precision });
-        return model.sentenceLogits(encoded, batch.layout).to('float32').toArray();
+        const encoded = classifier.encode(batch, classifier.inference);
+        return classifier.sentenceLogits(encoded, batch.layout).to('float32').toArray();
       }),
     );
     for (const [place, index] of indices.entries())
@@ -35,11 +35,13 @@ function classified(precision: 'float32' | 'bfloat16'): number[] {
 
 await answer({
   encode() {
-    if (given.precision === 'int8') throw new Error('int8 is not supported here yet.');
     const started = performance.now();
-    const logits = classified(given.precision);
+    const logits = classified(model);
     return { seconds: (performance.now() - started) / 1000, logits };
   },
   /** What all sides are held against. */
-  reference: () => ({ logits: classified('float32') }),
+  reference() {
+    using exact = loadModel(given.model);
+    return { logits: classified(exact) };
+  },
 });
