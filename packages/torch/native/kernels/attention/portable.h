@@ -1,9 +1,9 @@
 // Blocks of packed attention for every CPU: fp32 and fp64 arithmetic in vectors as wide as the instruction set has.
 // bfloat16 is widened to fp32 as operands are laid out, and narrowed as results are stored.
 #pragma once
-#include "packed_attention_shared.h"
+#include "shared.h"
 
-namespace openplug::packed {
+namespace openplug::attention {
 
 template <typename Scalar, int bytes>
 struct VectorOf {
@@ -255,4 +255,4 @@ struct PortableBlocks {
   }
 };
 
-} // namespace openplug::packed
+} // namespace openplug::attention

@@ -7,9 +7,9 @@
 #pragma once
 #include <algorithm>
 
-#include "philox.h"
+#include "../philox.h"
 
-namespace openplug::packed {
+namespace openplug::attention {
 
 constexpr int64_t panelColumns = 64;
 constexpr int64_t columnGroup = 16;
@@ -109,4 +109,4 @@ void multiplyTiles(const Product<Accumulator, Word>& p) {
   }
 }
 
-} // namespace openplug::packed
+} // namespace openplug::attention

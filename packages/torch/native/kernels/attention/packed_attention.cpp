@@ -6,7 +6,7 @@
 // query_lengths, key_lengths int64 [B]: stored rows of each text (self-attention: one and the same, key_lengths none);
 // visible_lengths int64 [B]: leading keys that may be attended to, none for all. Rows past the last text are filler:
 // zero, with zero gradients. A text that shows no key attends uniformly to all of its stored ones, causal or not.
-// Softmax in fp32 (fp64 for fp64). Dropout: packed_attention_shared.h. Saved for the backward pass: the inputs, the
+// Softmax in fp32 (fp64 for fp64). Dropout: shared.h. Saved for the backward pass: the inputs, the
 // result and two numbers per row and head; probabilities and mask are made again.
 // One (text, head) is one task, run by one thread in a fixed order: the same bits for any number of threads.
 #include <torch/csrc/autograd/custom_function.h>
@@ -14,12 +14,12 @@
 #include <atomic>
 #include <vector>
 
-#include "packed_attention_head.h"
+#include "head.h"
 
 namespace openplug {
 namespace {
 
-using namespace packed;
+using namespace attention;
 
 constexpr const char* op = "openplug::packed_attention";
 

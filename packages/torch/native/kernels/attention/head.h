@@ -7,9 +7,9 @@
 //   dP = g V^T,  dS = p (m dP - delta),  dV = (p m)^T g,  dQ = scale dS K,  dK = scale dS^T Q.
 // m is 0 or keepScale; keepScale is taken out of dP and delta and applied to the results.
 #pragma once
-#include "packed_attention_portable.h"
+#include "portable.h"
 
-namespace openplug::packed {
+namespace openplug::attention {
 
 // Rows of a matrix that belong to one text and head: `count` rows of `depth` elements, `stride` apart.
 template <typename T>
@@ -208,4 +208,4 @@ class BackwardHead {
   C *scores_, *grads_, *deltas_, *queryGrad_, *keyGrad_, *valueGrad_;
 };
 
-} // namespace openplug::packed
+} // namespace openplug::attention
