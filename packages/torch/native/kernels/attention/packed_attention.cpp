@@ -14,6 +14,7 @@
 #include <atomic>
 #include <vector>
 
+#include "bf16.h"
 #include "head.h"
 
 namespace openplug {
@@ -159,6 +160,9 @@ void forEachHead(const Call& call, Body body) {
 // Calls body(tag) with a value of the type of blocks for the tensors' dtype on this CPU.
 template <typename Body>
 void withBlocks(at::ScalarType dtype, Body body) {
+#if defined(KERNEL_AVX512)
+  if (dtype == at::kBFloat16 && hasBf16Products()) return body(Bf16Blocks{});
+#endif
   dispatchFloating(dtype, op, [&](auto tag) { body(PortableBlocks<decltype(tag)>{}); });
 }
 
