@@ -1,13 +1,21 @@
-// What the kernels' tests share: seeded values, closeness, and gradients against central differences.
+// What the kernels' tests share: seeded values, closeness, gradients against central differences, a second Philox, and
+// running on any number of threads and every instruction set.
 import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import { describe, it } from 'node:test';
+import { fileURLToPath } from 'node:url';
 import { backward, noGrad } from './autograd.js';
 import { tensor } from './create.js';
 import type { DType } from './native.js';
+import { getNumThreads, setNumThreads } from './runtime.js';
 import { scope } from './scope.js';
 import type { Tensor } from './tensor.js';
 
 export type FloatType = Extract<DType, 'float64' | 'float32' | 'bfloat16'>;
 export const floatTypes: FloatType[] = ['float64', 'float32', 'bfloat16'];
+
+/** Largest accepted |difference| / (1 + |expected|) by dtype; bfloat16 has 8 bits. */
+export const budget: Record<FloatType, number> = { float64: 1e-12, float32: 3e-6, bfloat16: 1.6e-2 };
 
 /** Roughly normal values that depend on `seed` only. */
 export function randomTensor(shape: readonly number[], seed: number, dtype: FloatType = 'float64'): Tensor {
@@ -71,6 +79,50 @@ export function checkGradients(output: (inputs: Tensor[]) => Tensor, inputs: Ten
         Math.abs(analytic[i]! - numeric) <= 1e-6 * (1 + Math.abs(numeric)),
         `input ${which}, element ${i}: backward ${analytic[i]}, central difference ${numeric}`,
       );
+    }
+  });
+}
+
+/** Philox4x32-10, written from the paper with BigInt. */
+export function philox(counter: number[], key: number[]): number[] {
+  let [c0, c1, c2, c3] = counter.map(BigInt) as [bigint, bigint, bigint, bigint];
+  let [k0, k1] = key.map(BigInt) as [bigint, bigint];
+  for (let round = 0; round < 10; round++) {
+    const a = c0 * 0xd2511f53n;
+    const b = c2 * 0xcd9e8d57n;
+    [c0, c1, c2, c3] = [(b >> 32n) ^ c1 ^ k0, b & 0xffffffffn, (a >> 32n) ^ c3 ^ k1, a & 0xffffffffn];
+    k0 = (k0 + 0x9e3779b9n) & 0xffffffffn;
+    k1 = (k1 + 0xbb67ae85n) & 0xffffffffn;
+  }
+  return [c0, c1, c2, c3].map(Number);
+}
+
+/** Bits of a result with one and with three threads. */
+export function assertSameForAnyThreadCount(body: () => Tensor): void {
+  const threads = getNumThreads();
+  try {
+    const results = [1, 3].map((count) => {
+      setNumThreads(count);
+      return body().toArray();
+    });
+    assert.deepEqual(results[0], results[1]);
+  } finally {
+    setNumThreads(threads);
+  }
+}
+
+/** Tests that the file `url` passes also in child processes limited to AVX2 and to the baseline. */
+export function describeInstructionSets(url: string): void {
+  describe('instruction sets', { skip: process.env.OPENPLUG_KERNELS_CHILD === '1' }, () => {
+    for (const capability of ['avx2', 'default']) {
+      it(`passes every test above limited to ${capability}`, () => {
+        const { NODE_TEST_CONTEXT: _, ...environment } = process.env;
+        const child = spawnSync(process.execPath, [fileURLToPath(url)], {
+          env: { ...environment, ATEN_CPU_CAPABILITY: capability, OPENPLUG_KERNELS_CHILD: '1' },
+          encoding: 'utf8',
+        });
+        assert.equal(child.status, 0, child.stdout.slice(-3000) + child.stderr.slice(-1000));
+      });
     }
   });
 }

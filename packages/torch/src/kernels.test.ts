@@ -2,43 +2,27 @@
 // dtypes; gradients against central differences; Philox against its published vectors; masks against a second
 // Philox written here. The whole file runs again in child processes limited to AVX2 and to the baseline.
 import assert from 'node:assert/strict';
-import { spawnSync } from 'node:child_process';
-import { after, describe, it } from 'node:test';
-import { fileURLToPath } from 'node:url';
+import { describe, it } from 'node:test';
 import { aten } from './aten.js';
 import { arange, full, ones, tensor, zeros } from './create.js';
 import { NativeError } from './errors.js';
 import {
   assertClose,
+  assertSameForAnyThreadCount,
+  budget,
   checkGradients,
+  describeInstructionSets,
   type FloatType,
   floatTypes,
   gradients,
   incomingGradient,
+  philox,
   randomTensor,
 } from './kernels.test-support.js';
-import { getNumThreads, setNumThreads } from './runtime.js';
 import { callOperator, type OperatorArgument, type Tensor } from './tensor.js';
-
-/** Largest accepted |difference| / (1 + |expected|) by dtype; bfloat16 has 8 bits. */
-const budget: Record<FloatType, number> = { float64: 1e-12, float32: 3e-6, bfloat16: 1.6e-2 };
 
 const call = (name: string, ...operands: OperatorArgument[]) =>
   callOperator(`openplug::${name}`, ...operands) as Tensor;
-
-/** Philox4x32-10, written from the paper with BigInt. */
-function philox(counter: number[], key: number[]): number[] {
-  let [c0, c1, c2, c3] = counter.map(BigInt) as [bigint, bigint, bigint, bigint];
-  let [k0, k1] = key.map(BigInt) as [bigint, bigint];
-  for (let round = 0; round < 10; round++) {
-    const a = c0 * 0xd2511f53n;
-    const b = c2 * 0xcd9e8d57n;
-    [c0, c1, c2, c3] = [(b >> 32n) ^ c1 ^ k0, b & 0xffffffffn, (a >> 32n) ^ c3 ^ k1, a & 0xffffffffn];
-    k0 = (k0 + 0x9e3779b9n) & 0xffffffffn;
-    k1 = (k1 + 0xbb67ae85n) & 0xffffffffn;
-  }
-  return [c0, c1, c2, c3].map(Number);
-}
 
 /** The factors (0 or 1/(1 − p)) of `rows` rows of `length` elements, each row starting on a counter of its own. */
 function dropoutFactors(rows: number, length: number, p: number, seed: number, offset: number): Tensor {
@@ -52,19 +36,6 @@ function dropoutFactors(rows: number, length: number, p: number, seed: number, o
     }
   }
   return tensor(factors, { dtype: 'float64', shape: [rows, length] });
-}
-
-const threads = getNumThreads();
-after(() => setNumThreads(threads));
-
-/** Bits of a result with one and with three threads. */
-function assertSameForAnyThreadCount(body: () => Tensor): void {
-  const results = [1, 3].map((count) => {
-    setNumThreads(count);
-    return body().toArray();
-  });
-  setNumThreads(threads);
-  assert.deepEqual(results[0], results[1]);
 }
 
 describe('Philox', () => {
@@ -437,15 +408,4 @@ describe('sum_of_squares', () => {
   });
 });
 
-describe('instruction sets', { skip: process.env.OPENPLUG_KERNELS_CHILD === '1' }, () => {
-  for (const capability of ['avx2', 'default']) {
-    it(`passes every test above limited to ${capability}`, () => {
-      const { NODE_TEST_CONTEXT: _, ...environment } = process.env;
-      const child = spawnSync(process.execPath, [fileURLToPath(import.meta.url)], {
-        env: { ...environment, ATEN_CPU_CAPABILITY: capability, OPENPLUG_KERNELS_CHILD: '1' },
-        encoding: 'utf8',
-      });
-      assert.equal(child.status, 0, child.stdout.slice(-3000) + child.stderr.slice(-1000));
-    });
-  }
-});
+describeInstructionSets(import.meta.url);

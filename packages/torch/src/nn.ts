@@ -145,6 +145,53 @@ export function attention(q: Tensor, k: Tensor, v: Tensor, options: AttentionOpt
   ) as Tensor;
 }
 
+/** Settings of one attention call over packed rows. */
+export interface PackedAttentionOptions {
+  /** Query rows of each text, int64 [B]; they sum to N, or to less: rows past the last text are filler. */
+  lengths: Tensor;
+  /** What is attended to, if not the queries' own text: keys and values [Ns, 2E] and their rows, int64 [B]. */
+  memory?: { keysValues: Tensor; lengths: Tensor };
+  /** How many leading keys of each text may be attended to, int64 [B]. Default: all. */
+  visible?: Tensor;
+  numHeads: number;
+  /** Factor on the scores. */
+  scale: number;
+  /** Key j is visible to query i only if j ≤ i. Default false. */
+  causal?: boolean;
+  /** Dropout on the probabilities, rounded to 1/65536. Default 0. */
+  dropoutP?: number;
+  /** Needed when `dropoutP` > 0. */
+  key?: DropoutKey;
+}
+
+/**
+ * Attention of each text of a packed batch to itself or to its memory, without padding: softmax(q·kᵀ·scale)·v with
+ * dropout on the probabilities, softmax in fp32; memory grows with T, not with T·S (FlashAttention-2, Dao 2023, arXiv
+ * 2307.08691). A text that shows no key attends uniformly. Filler rows are zero. A mask depends on its place (text,
+ * head, query, key) and key alone, not on the other texts' lengths.
+ * @param queries [N, E] with `memory`; without, the fused queries, keys and values [N, 3E]. float32, float64, bfloat16
+ * @returns [N, E]
+ * @throws NativeError when shapes, dtypes or lengths do not fit together
+ */
+export function packedAttention(queries: Tensor, options: PackedAttentionOptions): Tensor {
+  const { lengths, memory, visible, numHeads, scale, causal = false, dropoutP = 0 } = options;
+  const { seed, offset } = options.key ?? { seed: 0, offset: 0 };
+  return callOperator(
+    'openplug::packed_attention',
+    queries,
+    memory?.keysValues,
+    lengths,
+    memory?.lengths,
+    visible,
+    numHeads,
+    scale,
+    causal,
+    dropoutP,
+    seed,
+    offset,
+  ) as Tensor;
+}
+
 /**
  * One new token of each row attends to its own text's kept keys and values, which it joins: softmax(q·kᵀ·scale)·v.
  * @param projected queries | keys | values of the new tokens [B, 3·H·D]

@@ -31,40 +31,30 @@ export type Attend = (projected: Tensor, options: AttendOptions) => Tensor;
 
 /** Every token to those of its own text, or with `causal` to those up to itself. */
 export function amongTexts(layout: TextLayout, causal: boolean): Attend {
-  return (projected, options) => {
-    const parts = splitHeads(projected, layout, options.numHeads, 3);
-    const [q, keys, values] = parts as [Tensor, Tensor, Tensor];
-    return attend(q, { keys, values, visible: layout.visible }, layout, causal, options);
-  };
+  return (projected, options) =>
+    attend(projected, layout, { ...options, visible: layout.visible, causal, width: projected.shape[1]! / 3 });
 }
 
-/** Every token to all keys of its own row. */
-export function fromTexts(layout: TextLayout, memory: KeysValues): Attend {
-  return (query, options) => {
-    const [q] = splitHeads(query, layout, options.numHeads, 1) as [Tensor];
-    return attend(q, memory, layout, false, options);
-  };
-}
-
-function splitHeads(x: Tensor, layout: TextLayout, numHeads: number, parts: number): Tensor[] {
-  return nn.splitHeads(x, layout.lengths, layout.maxLength, numHeads, parts);
+/** Every token to the source text of its own: keys | values [Nsource, 2E]. */
+export function toTexts(layout: TextLayout, keysValues: Tensor, source: TextLayout): Attend {
+  const memory = { keysValues, lengths: source.lengths };
+  return (queries, options) =>
+    attend(queries, layout, { ...options, memory, visible: source.visible, width: queries.shape[1]! });
 }
 
 function attend(
-  q: Tensor,
-  { keys, values, visible }: KeysValues,
-  layout: TextLayout,
-  causal: boolean,
-  { dropoutP, sites }: AttendOptions,
+  queries: Tensor,
+  { lengths }: TextLayout,
+  { dropoutP, sites, width, ...options }: AttendOptions &
+    Pick<nn.PackedAttentionOptions, 'memory' | 'visible' | 'causal'> & { width: number },
 ): Tensor {
-  const attended = nn.attention(q, keys, values, {
-    keyLengths: visible,
-    scale: 1 / Math.sqrt(q.shape[3]!),
-    causal,
+  return nn.packedAttention(queries, {
+    ...options,
+    lengths,
+    scale: Math.sqrt(options.numHeads / width),
     dropoutP: sites.rate(dropoutP),
     key: sites.next(),
   });
-  return nn.mergeHeads(attended, layout.lengths, layout.numTokens);
 }
 
 /** Self-attention with one fused projection to queries, keys and values. */
@@ -106,11 +96,18 @@ export class CrossAttention {
     this.#dropoutP = config.attentionProbsDropoutProb;
   }
 
-  /** Keys and values of the encoder's output [N, E]; computed once for a whole decoding. */
-  keysValues(encoded: Tensor, layout: TextLayout): KeysValues {
-    const parts = splitHeads(this.#keyValue.forward(encoded), layout, this.#numHeads, 2);
-    const [keys, values] = parts as [Tensor, Tensor];
-    return { keys, values, visible: layout.visible };
+  /** Keys | values of the encoder's output, [N, E] → [N, 2E]. */
+  project(encoded: Tensor): Tensor {
+    return this.#keyValue.forward(encoded);
+  }
+
+  /** The same as heads, in rows of one length; computed once for a whole decoding. */
+  keysValues(encoded: Tensor, { lengths, maxLength, visible }: TextLayout): KeysValues {
+    const [keys, values] = nn.splitHeads(this.project(encoded), lengths, maxLength, this.#numHeads, 2) as [
+      Tensor,
+      Tensor,
+    ];
+    return { keys, values, visible };
   }
 
   /** [N, E] → [N, E]. */

@@ -4,9 +4,9 @@ import {
   type Attend,
   amongTexts,
   CrossAttention,
-  fromTexts,
   type KeysValues,
   SelfAttention,
+  toTexts,
 } from './attention.js';
 import type { TextLayout } from './batch.js';
 import type { DecoderCache } from './cache.js';
@@ -105,7 +105,7 @@ export class Decoder {
       x = runLayer(
         options,
         (input, memory) => {
-          const toSource = fromTexts(layout, layer.crossAttention.keysValues(memory!, source));
+          const toSource = toTexts(layout, layer.crossAttention.project(memory!), source);
           return layer.forward(input!, { toSelf, toSource }, options);
         },
         [x, memorySource],
