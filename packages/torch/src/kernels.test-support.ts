@@ -1,8 +1,13 @@
-// What the kernels' tests share: seeded values, closeness, and gradients against central differences.
+// What the kernels' tests share: seeded values, closeness, gradients against central differences, thread counts, and
+// running a test file again on older instruction sets.
 import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import { describe, it } from 'node:test';
+import { fileURLToPath } from 'node:url';
 import { backward, noGrad } from './autograd.js';
 import { tensor } from './create.js';
 import type { DType } from './native.js';
+import { getNumThreads, setNumThreads } from './runtime.js';
 import { scope } from './scope.js';
 import type { Tensor } from './tensor.js';
 
@@ -71,6 +76,43 @@ export function checkGradients(output: (inputs: Tensor[]) => Tensor, inputs: Ten
         Math.abs(analytic[i]! - numeric) <= 1e-6 * (1 + Math.abs(numeric)),
         `input ${which}, element ${i}: backward ${analytic[i]}, central difference ${numeric}`,
       );
+    }
+  });
+}
+
+/** Asserts the same bits with one and with three threads. */
+export function assertSameForAnyThreadCount(body: () => Tensor | Tensor[]): void {
+  const before = getNumThreads();
+  try {
+    const results = [1, 3].map((count) => {
+      setNumThreads(count);
+      return [body()].flat().map((result) => result.toArray());
+    });
+    assert.deepEqual(results[0], results[1]);
+  } finally {
+    setNumThreads(before);
+  }
+}
+
+/** Whether this process is one that `runOnOlderInstructionSets` started. */
+export const isLimited = process.env.OPENPLUG_KERNELS_CHILD === '1';
+
+/**
+ * Runs a test file again in child processes that may use AVX2 at most, and the baseline only.
+ * @param url of the test file
+ * @param more environments to run it in
+ */
+export function runOnOlderInstructionSets(url: string, more: readonly Record<string, string>[] = []): void {
+  describe('instruction sets', { skip: isLimited }, () => {
+    for (const limits of [{ ATEN_CPU_CAPABILITY: 'avx2' }, { ATEN_CPU_CAPABILITY: 'default' }, ...more]) {
+      it(`passes every kernel test above with ${JSON.stringify(limits)}`, () => {
+        const { NODE_TEST_CONTEXT: _, ...environment } = process.env;
+        const child = spawnSync(process.execPath, [fileURLToPath(url)], {
+          env: { ...environment, ...limits, OPENPLUG_KERNELS_CHILD: '1' },
+          encoding: 'utf8',
+        });
+        assert.equal(child.status, 0, child.stdout.slice(-3000) + child.stderr.slice(-1000));
+      });
     }
   });
 }

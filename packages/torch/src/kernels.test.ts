@@ -2,22 +2,21 @@
 // dtypes; gradients against central differences; Philox against its published vectors; masks against a second
 // Philox written here. The whole file runs again in child processes limited to AVX2 and to the baseline.
 import assert from 'node:assert/strict';
-import { spawnSync } from 'node:child_process';
-import { after, describe, it } from 'node:test';
-import { fileURLToPath } from 'node:url';
+import { describe, it } from 'node:test';
 import { aten } from './aten.js';
 import { arange, full, ones, tensor, zeros } from './create.js';
 import { NativeError } from './errors.js';
 import {
   assertClose,
+  assertSameForAnyThreadCount,
   checkGradients,
   type FloatType,
   floatTypes,
   gradients,
   incomingGradient,
   randomTensor,
+  runOnOlderInstructionSets,
 } from './kernels.test-support.js';
-import { getNumThreads, setNumThreads } from './runtime.js';
 import { callOperator, type OperatorArgument, type Tensor } from './tensor.js';
 
 /** Largest accepted |difference| / (1 + |expected|) by dtype; bfloat16 has 8 bits. */
@@ -52,19 +51,6 @@ function dropoutFactors(rows: number, length: number, p: number, seed: number, o
     }
   }
   return tensor(factors, { dtype: 'float64', shape: [rows, length] });
-}
-
-const threads = getNumThreads();
-after(() => setNumThreads(threads));
-
-/** Bits of a result with one and with three threads. */
-function assertSameForAnyThreadCount(body: () => Tensor): void {
-  const results = [1, 3].map((count) => {
-    setNumThreads(count);
-    return body().toArray();
-  });
-  setNumThreads(threads);
-  assert.deepEqual(results[0], results[1]);
 }
 
 describe('Philox', () => {
@@ -437,15 +423,4 @@ describe('sum_of_squares', () => {
   });
 });
 
-describe('instruction sets', { skip: process.env.OPENPLUG_KERNELS_CHILD === '1' }, () => {
-  for (const capability of ['avx2', 'default']) {
-    it(`passes every test above limited to ${capability}`, () => {
-      const { NODE_TEST_CONTEXT: _, ...environment } = process.env;
-      const child = spawnSync(process.execPath, [fileURLToPath(import.meta.url)], {
-        env: { ...environment, ATEN_CPU_CAPABILITY: capability, OPENPLUG_KERNELS_CHILD: '1' },
-        encoding: 'utf8',
-      });
-      assert.equal(child.status, 0, child.stdout.slice(-3000) + child.stderr.slice(-1000));
-    });
-  }
-});
+runOnOlderInstructionSets(import.meta.url);
