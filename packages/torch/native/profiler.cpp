@@ -66,6 +66,7 @@ void onEnd(const at::RecordFunction&, at::ObserverContext* context) {
 
 napi_value startProfile(napi_env env, napi_callback_info) {
   return guarded(env, [] { return "startProfile"; }, [&]() -> napi_value {
+    std::lock_guard<std::mutex> lock(recording().mutex);
     if (recording().active) throw BridgeError("a profile is being taken already: stop it first");
     recording().events.clear();
     recording().handle =
@@ -80,10 +81,10 @@ napi_value startProfile(napi_env env, napi_callback_info) {
 // Ends the profile: an array of [name, shapes, start in µs, duration in µs, thread], in the order in which they ended.
 napi_value stopProfile(napi_env env, napi_callback_info) {
   return guarded(env, [] { return "stopProfile"; }, [&]() -> napi_value {
+    std::lock_guard<std::mutex> lock(recording().mutex);
     if (!recording().active) throw BridgeError("no profile is being taken");
     at::removeCallback(recording().handle);
     recording().active = false;
-    std::lock_guard<std::mutex> lock(recording().mutex);
     std::vector<napi_value> items;
     for (const Event& event : recording().events)
       items.push_back(makeArray(env, {makeString(env, event.name), makeString(env, event.shapes),

@@ -24,13 +24,14 @@ Operand Recorder::tensorOperand(const at::Tensor& tensor) const {
 Operand Recorder::operandOf(const c10::IValue& value) const {
   if (value.isTensor()) return tensorOperand(value.toTensor());
   Operand operand;
-  if (value.isTensorList()) {
-    bool allConstant = true;
-    for (const at::Tensor& tensor : value.toTensorVector()) {
-      operand.list.push_back(tensorOperand(tensor));
-      allConstant &= operand.list.back().reg < 0;
+  if (value.isList()) { // of tensors, some of them optional (the indices of aten::index), or of numbers
+    bool hasRegister = false;
+    for (const c10::IValue& item : value.toListRef()) {
+      operand.list.push_back(operandOf(item));
+      hasRegister |= operand.list.back().reg >= 0;
     }
-    if (!allConstant) return operand;
+    operand.listType = value.toList().elementType();
+    if (hasRegister) return operand;
     operand.list.clear();
   }
   operand.constant = value;
@@ -38,8 +39,7 @@ Operand Recorder::operandOf(const c10::IValue& value) const {
 }
 
 void Recorder::name(const at::Tensor& tensor, Instruction& instruction) {
-  const int reg = static_cast<int>(program_.registers.size());
-  program_.registers.emplace_back();
+  const int reg = static_cast<int>(program_.numRegisters++);
   instruction.results.push_back(reg);
   if (!tensor.defined()) return;
   alive_.push_back(tensor);
@@ -65,7 +65,7 @@ void Recorder::add(const c10::OperatorHandle& op, const torch::jit::Stack& argum
 
 Program Recorder::finish(const at::Tensor& output) {
   program_.output = tensorOperand(output);
-  std::vector<bool> needed(program_.registers.size());
+  std::vector<bool> needed(program_.numRegisters);
   const auto need = [&](const Operand& operand, auto&& self, std::vector<int>* frees) -> void {
     for (const Operand& item : operand.list) self(item, self, frees);
     if (operand.reg < 0 || needed[operand.reg]) return;
@@ -81,44 +81,51 @@ Program Recorder::finish(const at::Tensor& output) {
   return std::move(program_);
 }
 
-at::Tensor Program::run() {
+at::Tensor Program::run() const {
   at::AutoGradMode noGradient(false);
   at::AutoDispatchBelowADInplaceOrView belowAutograd;
+  std::vector<at::Tensor> registers(numRegisters);
   const auto valueOf = [&](const Operand& operand) -> c10::IValue {
     return operand.reg < 0 ? operand.constant : c10::IValue(registers[operand.reg]);
   };
   torch::jit::Stack stack;
-  for (Instruction& instruction : instructions) {
+  for (const Instruction& instruction : instructions) {
     stack.clear();
     for (const Operand& operand : instruction.operands) {
       if (operand.list.empty()) {
         stack.push_back(valueOf(operand));
         continue;
       }
-      c10::List<at::Tensor> list;
-      for (const Operand& item : operand.list) list.push_back(valueOf(item).toTensor());
+      c10::impl::GenericList list(operand.listType);
+      for (const Operand& item : operand.list) list.push_back(valueOf(item));
       stack.emplace_back(std::move(list));
     }
     instruction.op.callBoxed(stack);
-    size_t next = 0;
+    size_t count = 0;
+    const auto keep = [&](const at::Tensor& tensor) {
+      if (count < instruction.results.size()) registers[instruction.results[count]] = tensor;
+      count++;
+    };
     for (const c10::IValue& result : stack) {
       if (result.isTensor())
-        registers[instruction.results[next++]] = result.toTensor();
+        keep(result.toTensor());
       else
-        for (const at::Tensor& tensor : result.toTensorVector()) registers[instruction.results[next++]] = tensor;
+        for (const at::Tensor& tensor : result.toTensorVector()) keep(tensor);
     }
+    if (count != instruction.results.size())
+      throw BridgeError(instruction.op.operator_name().name + " gave " + std::to_string(count) +
+                        " tensors, when it was recorded " + std::to_string(instruction.results.size()) +
+                        ": the shapes of a program's inputs must stay as they were");
     for (int reg : instruction.frees) registers[reg].reset();
   }
-  at::Tensor result = valueOf(output).toTensor();
-  for (at::Tensor& tensor : registers) tensor.reset();
-  return result;
+  return valueOf(output).toTensor();
 }
 
 namespace {
 
 struct ProgramBox {
   BoxKind kind = BoxKind::program;
-  Program program;
+  std::unique_ptr<Program> program; // none after dispose()
 };
 
 void finalizeProgram(napi_env, void* data, void*) { delete static_cast<ProgramBox*>(data); }
@@ -140,7 +147,7 @@ napi_value stopRecording(napi_env env, napi_callback_info info) {
     auto recorder = std::move(Environment::of(env)->recorder);
     if (!recorder || isNullish(env, arguments[0])) return makeUndefined(env);
     auto box = std::make_unique<ProgramBox>();
-    box->program = recorder->finish(unboxTensor(env, arguments[0], "result"));
+    box->program = std::make_unique<Program>(recorder->finish(unboxTensor(env, arguments[0], "result")));
     napi_value result;
     check(env, napi_create_external(env, box.get(), finalizeProgram, nullptr, &result));
     box.release();
@@ -157,14 +164,16 @@ napi_value runProgram(napi_env env, napi_callback_info info) {
     Arguments arguments(env, info);
     auto& environment = *Environment::of(env);
     if (environment.recorder) throw BridgeError("a program cannot be run while another is recorded");
-    return boxTensor(environment, programBox(env, arguments[0])->program.run());
+    const auto& program = programBox(env, arguments[0])->program;
+    if (!program) throw DisposedTensor("this program was disposed of; record it again");
+    return boxTensor(environment, program->run());
   });
 }
 
 napi_value disposeProgram(napi_env env, napi_callback_info info) {
   return guarded(env, [] { return "dispose"; }, [&]() -> napi_value {
     Arguments arguments(env, info);
-    programBox(env, arguments[0])->program = Program();
+    programBox(env, arguments[0])->program.reset();
     return makeUndefined(env);
   });
 }

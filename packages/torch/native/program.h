@@ -7,11 +7,12 @@
 
 namespace openplug {
 
-// An argument: a register, a constant, or a list of them.
+// An argument: a register, a constant, or a list with registers in it.
 struct Operand {
   int reg = -1;
   c10::IValue constant;
   std::vector<Operand> list;
+  c10::TypePtr listType; // of the list's elements
 };
 
 struct Instruction {
@@ -23,10 +24,10 @@ struct Instruction {
 
 struct Program {
   std::vector<Instruction> instructions;
-  std::vector<at::Tensor> registers;
+  size_t numRegisters = 0;
   Operand output;
 
-  at::Tensor run();
+  at::Tensor run() const;
 };
 
 class Recorder {

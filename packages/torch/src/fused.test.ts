@@ -2,41 +2,28 @@
 // against central differences, over thread counts, and at their edges. The kernels' part of the file runs again in
 // child processes limited to AVX2 and to the baseline.
 import assert from 'node:assert/strict';
-import { spawnSync } from 'node:child_process';
-import { after, describe, it } from 'node:test';
-import { fileURLToPath } from 'node:url';
+import { describe, it } from 'node:test';
 import { aten } from './aten.js';
 import { backward } from './autograd.js';
 import { full, ones, tensor, zeros } from './create.js';
 import { NativeError } from './errors.js';
 import {
   assertClose,
+  assertSameForAnyThreadCount,
   checkGradients,
   type FloatType,
   floatTypes,
   gradients,
+  isLimited,
   randomTensor,
+  runOnOlderInstructionSets,
 } from './kernels.test-support.js';
 import * as nn from './nn.js';
-import { getNumThreads, setNumThreads } from './runtime.js';
 import { scope } from './scope.js';
 import { callOperator, type Tensor } from './tensor.js';
 
 /** Largest accepted |difference| / (1 + |expected|) by dtype; bfloat16 has 8 bits. */
 const budget: Record<FloatType, number> = { float64: 1e-12, float32: 3e-6, bfloat16: 8e-3 };
-
-const threads = getNumThreads();
-after(() => setNumThreads(threads));
-
-/** Bits of results with one and with three threads. */
-function assertSameForAnyThreadCount(body: () => Tensor[]): void {
-  const results = [1, 3].map((count) => {
-    setNumThreads(count);
-    return body().map((result) => result.toArray());
-  });
-  setNumThreads(threads);
-  assert.deepEqual(results[0], results[1]);
-}
 
 describe('crossEntropy', () => {
   const labelsOf = (rows: number, classes: number) =>
@@ -273,7 +260,7 @@ describe('layerNorm', () => {
   });
 });
 
-describe('memory of tensors', { skip: process.env.OPENPLUG_KERNELS_CHILD === '1' }, () => {
+describe('memory of tensors', { skip: isLimited }, () => {
   it('stays bounded over 2,000 steps of random sizes, some kept for later steps', () => {
     let state = 1;
     const random = () => {
@@ -301,15 +288,4 @@ describe('memory of tensors', { skip: process.env.OPENPLUG_KERNELS_CHILD === '1'
   });
 });
 
-describe('instruction sets', { skip: process.env.OPENPLUG_KERNELS_CHILD === '1' }, () => {
-  for (const capability of ['avx2', 'default']) {
-    it(`passes every kernel test above limited to ${capability}`, () => {
-      const { NODE_TEST_CONTEXT: _, ...environment } = process.env;
-      const child = spawnSync(process.execPath, [fileURLToPath(import.meta.url)], {
-        env: { ...environment, ATEN_CPU_CAPABILITY: capability, OPENPLUG_KERNELS_CHILD: '1' },
-        encoding: 'utf8',
-      });
-      assert.equal(child.status, 0, child.stdout.slice(-3000) + child.stderr.slice(-1000));
-    });
-  }
-});
+runOnOlderInstructionSets(import.meta.url);

@@ -1,5 +1,5 @@
-// What the kernels' tests share: seeded values, closeness, gradients against central differences, a second Philox, and
-// running on any number of threads and every instruction set.
+// What the kernels' tests share: seeded values, closeness, gradients against central differences, a second Philox,
+// thread counts, and running a test file again on older instruction sets.
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { describe, it } from 'node:test';
@@ -97,28 +97,35 @@ export function philox(counter: number[], key: number[]): number[] {
   return [c0, c1, c2, c3].map(Number);
 }
 
-/** Bits of a result with one and with three threads. */
-export function assertSameForAnyThreadCount(body: () => Tensor): void {
-  const threads = getNumThreads();
+/** Asserts the same bits with one and with three threads. */
+export function assertSameForAnyThreadCount(body: () => Tensor | Tensor[]): void {
+  const before = getNumThreads();
   try {
     const results = [1, 3].map((count) => {
       setNumThreads(count);
-      return body().toArray();
+      return [body()].flat().map((result) => result.toArray());
     });
     assert.deepEqual(results[0], results[1]);
   } finally {
-    setNumThreads(threads);
+    setNumThreads(before);
   }
 }
 
-/** Tests that the file `url` passes also in child processes limited to AVX2 and to the baseline. */
-export function describeInstructionSets(url: string): void {
-  describe('instruction sets', { skip: process.env.OPENPLUG_KERNELS_CHILD === '1' }, () => {
-    for (const capability of ['avx2', 'default']) {
-      it(`passes every test above limited to ${capability}`, () => {
+/** Whether this process is one that `runOnOlderInstructionSets` started. */
+export const isLimited = process.env.OPENPLUG_KERNELS_CHILD === '1';
+
+/**
+ * Runs a test file again in child processes that may use AVX2 at most, and the baseline only.
+ * @param url of the test file
+ * @param more environments to run it in
+ */
+export function runOnOlderInstructionSets(url: string, more: readonly Record<string, string>[] = []): void {
+  describe('instruction sets', { skip: isLimited }, () => {
+    for (const limits of [{ ATEN_CPU_CAPABILITY: 'avx2' }, { ATEN_CPU_CAPABILITY: 'default' }, ...more]) {
+      it(`passes every test above with ${JSON.stringify(limits)}`, () => {
         const { NODE_TEST_CONTEXT: _, ...environment } = process.env;
         const child = spawnSync(process.execPath, [fileURLToPath(url)], {
-          env: { ...environment, ATEN_CPU_CAPABILITY: capability, OPENPLUG_KERNELS_CHILD: '1' },
+          env: { ...environment, ...limits, OPENPLUG_KERNELS_CHILD: '1' },
           encoding: 'utf8',
         });
         assert.equal(child.status, 0, child.stdout.slice(-3000) + child.stderr.slice(-1000));

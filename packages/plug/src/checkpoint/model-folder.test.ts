@@ -1,11 +1,12 @@
 // Model folders: exact on the way out and in, strict about everything that does not fit.
 import assert from 'node:assert/strict';
-import { mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, beforeEach, describe, it } from 'node:test';
 import {
   liveTensorCount,
+  noGrad,
   openSafetensors,
   scope,
   type Tensor,
@@ -13,7 +14,14 @@ import {
   zeros,
 } from '@openplug/torch';
 import { CheckpointError, ConfigError } from '../errors.js';
-import { newParameters, type PlugConfig, PlugModel, plugConfigOfSize } from '../model/index.js';
+import {
+  newParameters,
+  type PlugConfig,
+  PlugModel,
+  packTexts,
+  plugConfigOfSize,
+  textBatch,
+} from '../model/index.js';
 import { loadModel, readModelConfig, saveModel } from './index.js';
 
 const config = plugConfigOfSize('nano', 50, { maxPositionEmbeddings: 8, layernormEpsilon: 1e-12 });
@@ -115,6 +123,43 @@ describe('a saved model', () => {
     editWeights((tensors) => tensors.set(tied, tensors.get(embedding)!.clone()));
     loadModel(folder)[Symbol.dispose]();
   });
+});
+
+describe('a model that is packed for inference', () => {
+  const hiddenStates = (model: PlugModel): number[] =>
+    noGrad(() => scope(() => model.encode(textBatch(packTexts([[1, 2, 3, 4]])), model.inference).toArray()));
+
+  for (const precision of ['float32', 'bfloat16', 'int8'] as const)
+    it(`is loaded in ${precision}, checked as strictly, and cannot be saved`, () => {
+      saveNew();
+      const before = liveTensorCount();
+      {
+        using model = loadModel(folder, { precision });
+        assert.equal(model.precision, precision);
+        assert.ok([...model.parameters.values()].every((parameter) => !parameter.requiresGrad));
+        using wanted = new PlugModel(config, newParameters(7), precision);
+        assert.deepEqual(hiddenStates(model), hiddenStates(wanted));
+        const target = join(parent, `packed-${precision}`);
+        assert.throws(
+          () => saveModel(target, model),
+          (error: Error) =>
+            error instanceof CheckpointError &&
+            error.message.includes(`packed for inference (${precision})`) &&
+            error.message.includes(target),
+        );
+        assert.equal(existsSync(target), false);
+      }
+      assert.equal(liveTensorCount(), before);
+      for (const name of ['decoder.decoder.layer.0.output.weight', 'bert.pooler.dense.weight']) {
+        saveNew();
+        editWeights((tensors) => tensors.delete(name));
+        assert.throws(() => loadModel(folder, { precision }), new RegExp(`"${name}".* is missing`));
+      }
+      saveNew();
+      editWeights((tensors) => tensors.set('more', zeros([1])));
+      assert.throws(() => loadModel(folder, { precision }), /"more"/);
+      assert.equal(liveTensorCount(), before);
+    });
 });
 
 describe('a folder that does not fit', () => {

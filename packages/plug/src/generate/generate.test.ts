@@ -48,9 +48,14 @@ describe('generate, against the reference', () => {
   const fixtureTokenizer = tokenizerFromVocabulary(names);
   const { new_tokens: maxLength } = reference.expected.greedy;
 
-  for (const variant of ['final_norm_once', 'final_norm_twice'] as const) {
-    it(`writes the greedy ids with the ${variant.replaceAll('_', ' ')}, in one batch and alone`, async () => {
-      using model = loadModel(folder, { changes: { doubleFinalNorm: variant === 'final_norm_twice' } });
+  const cases = (['final_norm_once', 'final_norm_twice'] as const).flatMap((variant) =>
+    ([undefined, 'float32'] as const).map((precision) => ({ variant, precision })),
+  );
+  for (const { variant, precision } of cases) {
+    const kind = `${variant.replaceAll('_', ' ')}${precision ? `, weights packed as ${precision}` : ''}`;
+    it(`writes the greedy ids with the ${kind}, in one batch and alone`, async () => {
+      const changes = { doubleFinalNorm: variant === 'final_norm_twice' };
+      using model = loadModel(folder, { changes, precision });
       const prompts: SourceIds[] = reference.sourceTexts.map(({ ids, tokenTypeIds }) => ({
         ids,
         tokenTypeIds,

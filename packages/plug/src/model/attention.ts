@@ -32,7 +32,12 @@ export type Attend = (projected: Tensor, options: AttendOptions) => Tensor;
 /** Every token to those of its own text, or with `causal` to those up to itself. */
 export function amongTexts(layout: TextLayout, causal: boolean): Attend {
   return (projected, options) =>
-    attend(projected, layout, { ...options, visible: layout.visible, causal, width: projected.shape[1]! / 3 });
+    attend(projected, layout, {
+      ...options,
+      visible: layout.visible,
+      causal,
+      width: projected.shape[1]! / 3,
+    });
 }
 
 /** Every token to the source text of its own: keys | values [Nsource, 2E]. */
@@ -45,8 +50,12 @@ export function toTexts(layout: TextLayout, keysValues: Tensor, source: TextLayo
 function attend(
   queries: Tensor,
   { lengths }: TextLayout,
-  { dropoutP, sites, width, ...options }: AttendOptions &
-    Pick<nn.PackedAttentionOptions, 'memory' | 'visible' | 'causal'> & { width: number },
+  {
+    dropoutP,
+    sites,
+    width,
+    ...options
+  }: AttendOptions & Pick<nn.PackedAttentionOptions, 'memory' | 'visible' | 'causal'> & { width: number },
 ): Tensor {
   return nn.packedAttention(queries, {
     ...options,

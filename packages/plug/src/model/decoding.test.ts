@@ -117,6 +117,70 @@ describe('DecoderCache', () => {
     );
   });
 
+  it('runs its body once: steps are repeated natively, also after rows changed places', () => {
+    const rows = fc.integer({ min: 1, max: 4 });
+    const steps = fc.array(
+      fc.record({ picks: fc.array(fc.nat(), { minLength: 4, maxLength: 4 }), seed: fc.nat() }),
+      {
+        minLength: 2,
+        maxLength: 8,
+      },
+    );
+    fc.assert(
+      fc.property(rows, steps, (numRows, turns) => {
+        let texts = Array.from({ length: numRows }, (_, row): TextPair => {
+          const source = randomText(row, 3 + row);
+          return { source, types: source.map(() => row % 3), target: [] };
+        });
+        let calls = 0;
+        using counted = smallModel();
+        const lmLogits = counted.lmLogits.bind(counted);
+        counted.lmLogits = (...given) => {
+          calls++;
+          return lmLogits(...given);
+        };
+        quietly(() => {
+          using cache = startCache(counted, texts, 'float64', turns.length);
+          for (const [at, { picks, seed }] of turns.entries()) {
+            const index = texts.map((_, row) => picks[row]! % numRows);
+            cache.reorder(index); // at first of an empty cache
+            texts = index.map((from, row) => {
+              const { target, ...rest } = texts[from]!;
+              return { ...rest, target: [...target, ...randomText(seed + row, 1)] };
+            });
+            for (const [row, logits] of step(counted, cache, texts, at).entries())
+              assertClose(
+                logits,
+                fullLogits(model, texts, 'float64')[row]![at]!,
+                1e-12,
+                `row ${row}, step ${at}`,
+              );
+          }
+        });
+        assert.equal(calls, 1);
+      }),
+      { numRuns: 15 },
+    );
+  });
+
+  it('holds the same tensors over any number of steps', () => {
+    const pairs = [1, 2].map((seed) => ({
+      source: randomText(seed, 5),
+      types: [0, 0, 0, 0, 0],
+      target: [1],
+    }));
+    quietly(() => {
+      using cache = startCache(model, pairs, 'float64', 24);
+      step(model, cache, pairs, 0);
+      const held = liveTensorCount();
+      for (let at = 1; at < 24; at++) {
+        scope(() => cache.reorder([1, 0]));
+        step(model, cache, pairs, 0);
+        assert.equal(liveTensorCount(), held, `step ${at}`);
+      }
+    });
+  });
+
   it('does not attend to padding of the source', () => {
     const pair: TextPair = { source: [4, 5, 6], types: [0, 0, 0], target: [1, 2, 3] };
     const padded: TextPair = { ...pair, source: [4, 5, 6, 9, 9], types: [0, 0, 0, 1, 1] };

@@ -1,7 +1,7 @@
 // Small random models and texts for the property tests. Weights are far larger than those of a new model, so that
 // every part of the network moves the result and a mistake in it shows.
 import assert from 'node:assert/strict';
-import { type DType, noGrad, scope, type Tensor } from '@openplug/torch';
+import { type DType, type nn, noGrad, scope, type Tensor } from '@openplug/torch';
 import fc from 'fast-check';
 import { keyedRandom } from '../random.js';
 import {
@@ -42,11 +42,17 @@ export const smallConfig: PlugConfig = plugConfig({
   maxPositionEmbeddings: 24,
 });
 
+interface SmallModelOptions {
+  seed?: number;
+  dtype?: DType;
+  precision?: nn.Precision;
+}
+
 export function smallModel(
   changes: Partial<PlugConfig> = {},
-  { seed = 1, dtype = 'float64' as DType } = {},
+  { seed = 1, dtype = 'float64', precision }: SmallModelOptions = {},
 ): PlugModel {
-  return new PlugModel({ ...smallConfig, ...changes }, randomParameters(seed, dtype));
+  return new PlugModel({ ...smallConfig, ...changes }, randomParameters(seed, dtype), precision);
 }
 
 /** The four kinds of model that share the code: both norm orders, encoder normalised once or twice. */

@@ -74,7 +74,7 @@ const int64_t* checkIntegers(const at::Tensor& tensor, int64_t count, const char
 // attend(row, head, row scratch of L, scratch of D) for all rows and heads, in parallel where there is enough to do.
 template <typename C, typename Attend>
 void forEachHead(const Sizes& sizes, Attend attend) {
-  const int64_t grain = 1 + 16384 / (sizes.length * sizes.depth);
+  const int64_t grain = 1 + 16384 / std::max<int64_t>(sizes.length * sizes.depth, 1);
   at::parallel_for(0, sizes.rows * sizes.heads, grain, [&](int64_t begin, int64_t end) {
     std::vector<C> scores(static_cast<size_t>(sizes.length)), sums(static_cast<size_t>(sizes.depth));
     for (int64_t i = begin; i < end; ++i) attend(i / sizes.heads, i % sizes.heads, scores.data(), sums.data());

@@ -3,7 +3,9 @@
 // W [N, K] is stored as fp32, bf16 or int8 in panels (tile.h). int8: each output feature n has a scale, |W| / 127 at its
 // largest; each row of x is quantised on the way in, unsigned with 128 as its zero, so that
 //   y = scaleX * scaleW * (sum - 128 * sum of the feature's weights).
+// A row or feature that holds infinity or NaN has NaN as its scale, so that its results are NaN as well.
 // Sums are fp32 (int32). A row's result does not depend on the other rows or on the number of threads.
+// The variable ONEDNN_MAX_CPU_ISA=AVX512_CORE keeps AVX512-BF16 and VNNI unused, as it does in libtorch's own products.
 // Why: libtorch casts or re-packs the whole weight at each call and has no int8 product; for one row its fp32 product
 // reaches a tenth of the memory bandwidth. Measured on two Zen 5 cores: see `npm run bench -- kernels`.
 #include <ATen/Parallel.h>
@@ -25,8 +27,11 @@ constexpr int64_t stepBlock = 1024; // steps of a panel that stay in the second-
 const TileSet& tiles() {
   static const TileSet set = [] {
 #if defined(__x86_64__)
-    if (instructionSet() == InstructionSet::avx512)
-      return avx512Tiles(__builtin_cpu_supports("avx512bf16"), __builtin_cpu_supports("avx512vnni"));
+    if (instructionSet() == InstructionSet::avx512) {
+      const char* most = std::getenv("ONEDNN_MAX_CPU_ISA");
+      const bool plain = most && std::strcmp(most, "AVX512_CORE") == 0;
+      return avx512Tiles(!plain && __builtin_cpu_supports("avx512bf16"), !plain && __builtin_cpu_supports("avx512vnni"));
+    }
     if (instructionSet() == InstructionSet::avx2) return avx2Tiles();
 #endif
     return baselineTiles();
@@ -61,17 +66,21 @@ KERNEL_INLINE void widenRowBody(float* __restrict out, const T* __restrict row, 
 }
 KERNEL_MULTIVERSION(widenRow)
 
+// What turns numbers of at most this size to steps of -127 to 127; 0 where its reciprocal would overflow.
+KERNEL_INLINE float stepsPerUnit(float largest) { return largest > 1e-36f ? 127.0f / largest : 0.0f; }
+
 // Quantises one row to unsigned bytes around 128; its scale.
 template <typename T>
 KERNEL_INLINE void quantiseRowBody(uint8_t* __restrict bytes, float* scale, const T* __restrict row, int64_t count) {
-  float largest = 0.0f;
-#pragma omp simd reduction(max : largest)
+  float largest = 0.0f, strange = 0.0f; // 0, or NaN when a number is not finite
+#pragma omp simd reduction(max : largest) reduction(+ : strange)
   for (int64_t k = 0; k < count; ++k) {
     const float size = std::fabs(load(row[k]));
     largest = size > largest ? size : largest;
+    strange += size * 0.0f;
   }
-  *scale = largest / 127.0f;
-  const float inverse = largest > 0.0f ? 127.0f / largest : 0.0f;
+  *scale = largest / 127.0f + strange;
+  const float inverse = stepsPerUnit(largest);
 #pragma omp simd
   for (int64_t k = 0; k < count; ++k) {
     // Adding 1.5 * 2^23 rounds to the nearest integer, which then stands in the lowest bits.
@@ -190,6 +199,8 @@ at::Tensor packedLinear(const at::Tensor& x, at::TensorList weight, at::ScalarTy
   const std::array<int64_t, 3> expected{panels, steps, panelWidth};
   TORCH_CHECK(weight[0].sizes() == at::IntArrayRef(expected), op, ": x ", x.sizes(), " and ", features,
               " features need a packed weight ", at::IntArrayRef(expected), ", got ", weight[0].sizes());
+  TORCH_CHECK(kind != at::kChar || weight[1].size(0) == features, op, ": the packed weight has ",
+              kind == at::kChar ? weight[1].size(0) : 0, " features, not ", features);
   const bool hasBias = bias.has_value() && bias->defined();
   const at::Tensor biases = hasBias ? bias->to(at::kFloat).contiguous() : at::Tensor();
   TORCH_CHECK(!hasBias || (biases.dim() == 1 && biases.size(0) == features), op, ": expected bias [", features, "], got ",
@@ -260,16 +271,19 @@ std::vector<at::Tensor> packLinear(const at::Tensor& weightInput, at::ScalarType
       } else if (kind == at::kBFloat16) {
         groupRow(reinterpret_cast<Bf16*>(bytes.data()), row, inputs);
       } else {
-        float largest = 0.0f;
-        for (int64_t k = 0; k < inputs; ++k) largest = std::max(largest, std::fabs(row[k]));
-        const float inverse = largest > 0.0f ? 127.0f / largest : 0.0f;
-        int32_t sum = 0;
+        float largest = 0.0f, strange = 0.0f;
         for (int64_t k = 0; k < inputs; ++k) {
+          largest = std::max(largest, std::fabs(row[k]));
+          strange += row[k] * 0.0f;
+        }
+        const float inverse = stepsPerUnit(largest);
+        int32_t sum = 0;
+        for (int64_t k = 0; k < inputs && strange == 0.0f; ++k) {
           const auto quantised = static_cast<int8_t>(std::nearbyint(row[k] * inverse));
           std::memcpy(&bytes[static_cast<size_t>(k)], &quantised, 1);
           sum += quantised;
         }
-        dataOf<float>(scales)[n] = largest / 127.0f;
+        dataOf<float>(scales)[n] = largest / 127.0f + strange;
         dataOf<int32_t>(offsets)[n] = 128 * sum;
       }
       auto* panel = static_cast<uint32_t*>(packed.data_ptr()) + n / panelWidth * steps * panelWidth;
