@@ -7,11 +7,14 @@ import {
   buildInfo,
   callOperator,
   type DType,
+  full,
   getNumThreads,
+  nn,
   noGrad,
   scope,
   setNumThreads,
   type Tensor,
+  tensor,
   zeros,
 } from '@openplug/torch';
 import { type BenchOptions, pairedRatio, spreadOf, takeTurns } from './harness/harness.js';
@@ -21,6 +24,8 @@ interface Pair {
   dtype: DType;
   kernel: () => void;
   plain: () => void;
+  /** Calls in one turn of a side. Default 1; more where one is shorter than what a timer and a scheduler can tell. */
+  calls?: number;
 }
 
 interface PairResult {
@@ -35,6 +40,8 @@ interface PairResult {
 }
 
 const defaultRounds = 9;
+/** What one decoding step does takes microseconds. */
+const callsOfStep = 200;
 
 const normal = (shape: number[], dtype: DType): Tensor => aten.normal_(zeros(shape)).to(dtype);
 
@@ -107,6 +114,91 @@ function geluPair(dtype: DType): Pair {
   };
 }
 
+/** A weight of a feed-forward layer with bias and gelu, against the library's product in the same precision. */
+function packedLinearPairs(precision: nn.Precision): Pair[] {
+  const dtype = precision === 'bfloat16' ? 'bfloat16' : 'float32';
+  const weight = normal([2048, 512], dtype);
+  const bias = normal([2048], dtype);
+  const packed = nn.packLinear(weight, precision);
+  return [1, 2048].map((rows) => {
+    const x = normal([rows, 512], dtype);
+    return {
+      name: `linear + gelu [${rows},512]·[2048,512], weight ${precision}`,
+      dtype,
+      calls: rows === 1 ? callsOfStep : 1,
+      kernel: () => noGrad(() => scope(() => void nn.packedLinear(x, packed, bias, 'gelu'))),
+      plain: () => noGrad(() => scope(() => void aten.linear(x, weight, bias).gelu())),
+    };
+  });
+}
+
+/** What the library needs for a step: the token's place in the cache, then products of one row. */
+function attentionStepPairs(dtype: DType): Pair[] {
+  const [batch, heads, length, headSize] = [8, 8, 256, 64];
+  const cache = (): Tensor => normal([batch, heads, length, headSize], dtype);
+  const [keys, values] = [cache(), cache()];
+  const projected = normal([batch, 3 * heads * headSize], dtype);
+  const positions = full([batch], length - 1, 'int64');
+  const memory = {
+    keys,
+    values,
+    visible: full([batch], length, 'int64'),
+    sources: tensor(
+      Array.from({ length: batch }, (_, row) => row),
+      { dtype: 'int64' },
+    ),
+    scale: 0.125,
+  };
+  const query = projected.narrow(1, 0, heads * headSize).contiguous();
+  const plainAttention = (q: Tensor): Tensor =>
+    q.reshape(batch, heads, 1, headSize).matmul(keys.transpose(2, 3)).mul(0.125).softmax(-1).matmul(values);
+  return [
+    {
+      name: 'self-attention step B 8, H 8, 256 tokens, D 64',
+      dtype,
+      calls: callsOfStep,
+      kernel: () =>
+        noGrad(() => scope(() => void nn.selfAttentionStep(projected, keys, values, positions, 0.125))),
+      plain: () =>
+        noGrad(() =>
+          scope(() => {
+            const [q, k, v] = projected.split(heads * headSize, 1) as [Tensor, Tensor, Tensor];
+            for (const [kept, token] of [
+              [keys, k],
+              [values, v],
+            ] as const)
+              kept.narrow(2, length - 1, 1).copy_(token.reshape(batch, heads, 1, headSize));
+            plainAttention(q);
+          }),
+        ),
+    },
+    {
+      name: 'cross-attention step B 8, H 8, 256 tokens, D 64',
+      dtype,
+      calls: callsOfStep,
+      kernel: () => noGrad(() => scope(() => void nn.crossAttentionStep(query, memory))),
+      plain: () => noGrad(() => scope(() => void plainAttention(query))),
+    },
+  ];
+}
+
+function candidatesPair(dtype: DType): Pair {
+  const logits = normal([8, 21504], dtype);
+  return {
+    name: '26 candidates of [8,21504] with log-sum-exp',
+    dtype,
+    calls: callsOfStep,
+    kernel: () => noGrad(() => scope(() => void nn.candidates(logits, 21500, 26))),
+    plain: () =>
+      noGrad(() =>
+        scope(() => {
+          logits.narrow(1, 0, 21500).topk(26);
+          aten.logsumexp(logits, [1]);
+        }),
+      ),
+  };
+}
+
 function optimizerPairs(): Pair[] {
   const shapes = Array.from({ length: 40 }, (_, i) => (i % 2 ? [512] : [512, 600]));
   const parameters = shapes.map((shape) => normal(shape, 'float32'));
@@ -155,10 +247,11 @@ function optimizerPairs(): Pair[] {
 }
 
 async function measure(pair: Pair, rounds: number): Promise<PairResult> {
+  const { calls = 1 } = pair;
   const timed = (run: () => void) => async (): Promise<number> => {
     const start = performance.now();
-    run();
-    return performance.now() - start;
+    for (let call = 0; call < calls; call++) run();
+    return (performance.now() - start) / calls;
   };
   const times = await takeTurns(rounds, { kernel: timed(pair.kernel), plain: timed(pair.plain) });
   const kernel = spreadOf(times.kernel);
@@ -183,14 +276,19 @@ export async function benchKernels({ json, rounds = defaultRounds }: BenchOption
     () => [attentionPair(dtype, 0.1)],
     () => [attentionPair(dtype, 0)],
     () => [geluPair(dtype)],
+    () => attentionStepPairs(dtype),
+    () => [candidatesPair(dtype)],
   ]);
+  const packed = (['float32', 'bfloat16', 'int8'] as const).map(
+    (precision) => () => packedLinearPairs(precision),
+  );
   const results: PairResult[] = [];
-  for (const make of [...makers, optimizerPairs]) {
+  for (const make of [...makers, ...packed, optimizerPairs]) {
     for (const pair of make()) {
       const result = await measure(pair, rounds);
       results.push(result);
       if (json) continue;
-      const times = `${result.kernelMs.toFixed(2).padStart(8)} ms  plain ${result.plainMs.toFixed(2).padStart(8)} ms`;
+      const times = `${result.kernelMs.toFixed(3).padStart(8)} ms  plain ${result.plainMs.toFixed(3).padStart(8)} ms`;
       console.log(`${`${pair.name}, ${pair.dtype}`.padEnd(66)} ${times}  ×${result.ratio.toFixed(2)}`);
     }
     await new Promise(setImmediate); // lets finalizers release the tensors of the last pair

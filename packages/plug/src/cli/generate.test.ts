@@ -1,7 +1,7 @@
 // Spawns `plug generate` on a small random model: where prompts come from, and what goes where.
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
@@ -12,6 +12,7 @@ import { tokenizerFromVocabulary } from '../text/index.js';
 
 interface Result {
   model: string;
+  precision: string;
   results: { prompt: string; notes: string[]; texts: { text: string; tokenIds: number[]; seed: number }[] }[];
   tokens: number;
   error?: { code: string; message: string };
@@ -96,6 +97,37 @@ describe('plug generate', () => {
     assert.equal(results[0]!.texts.length, 2);
   });
 
+  it('writes in any precision', () => {
+    const prompt = ['--prompt', '春江潮水連海平', '--temperature', '0', '--json'];
+    for (const precision of ['float32', 'bfloat16', 'int8']) {
+      const found = json([...prompt, '--precision', precision]);
+      assert.equal(found.precision, precision);
+      assert.equal(found.results[0]!.texts[0]!.tokenIds.length, 8);
+    }
+    assert.equal(json(prompt).precision, 'float32');
+  });
+
+  it('profiles: a trace that holds the decoding, and a table on stderr', () => {
+    const file = join(run, 'trace.json');
+    const prompt = ['--prompt', '春江潮水連海平', '--seed', '3'];
+    const { stdout, stderr, status } = plug([...prompt, '--profile', file]);
+    assert.equal(status, 0, stderr);
+    assert.equal(stdout, plug(prompt).stdout);
+    const { traceEvents } = JSON.parse(readFileSync(file, 'utf8')) as { traceEvents: { name: string }[] };
+    for (const name of ['openplug::packed_linear', 'openplug::self_attention_step', 'openplug::candidates'])
+      assert.ok(traceEvents.filter((event) => event.name === name).length >= 8, name);
+    const [heading, titles, ...rows] = stderr.trimEnd().split('\n');
+    assert.match(heading!, /^Profile of \d+\.\d ms in operators: .*trace\.json/);
+    assert.match(titles!, /^operator +calls +own ms +share +shapes$/);
+    assert.equal(rows.length, 10);
+    const shares = rows.map((row) => Number(/ (\d+\.\d) %/.exec(row)?.[1]));
+    assert.deepEqual(
+      shares,
+      [...shares].sort((a, b) => b - a),
+    );
+    assert.equal(JSON.parse(plug([...prompt, '--json', '--profile', file]).stdout).tokens, 8);
+  });
+
   it('explains what is wrong', () => {
     const failing = (parameters: string[], message: RegExp, input = ''): void => {
       const { stdout, status } = plug(['--json', ...parameters], input);
@@ -108,5 +140,10 @@ describe('plug generate', () => {
     failing(['--prompt-file', join(run, 'none')], /none cannot be read/);
     failing(['--prompt', '春', '--top-p', '2'], /topP: got 2 \(from --top-p\), expected number > 0 and ≤ 1/);
     failing(['--prompt', '春', '--model', join(run, 'none')], /no such folder/);
+    failing(
+      ['--prompt', '春', '--precision', 'int4'],
+      /precision: got "int4".*expected one of float32, bfloat16, int8/,
+    );
+    failing(['--prompt', '春', '--profile', join(run, 'none', 'trace.json')], /there is no folder .*none/);
   });
 });

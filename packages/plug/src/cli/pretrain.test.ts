@@ -92,6 +92,29 @@ describe('plug pretrain', () => {
     assert.deepEqual(metricsOf(stopped), metricsOf(plain));
   });
 
+  it('profiles five steps, and trains to the same bits', async () => {
+    const [plain, profiled] = [join(folder, 'unprofiled'), join(folder, 'profiled')];
+    const file = join(folder, 'trace.json');
+    const steps = { 'total-steps': 20 };
+    assert.equal((await plug(commandFor(plain, steps))).status, 0);
+    const { status, stderr } = await plug(commandFor(profiled, { ...steps, profile: file }));
+    assert.equal(status, 0, stderr);
+    assert.deepEqual(contentsOf(profiled), contentsOf(plain));
+    const { traceEvents } = JSON.parse(readFileSync(file, 'utf8')) as { traceEvents: { name: string }[] };
+    const count = (name: string) => traceEvents.filter((event) => event.name === name).length;
+    assert.equal(count('openplug::sum_of_squares'), 5); // of the gradients, once a step
+    assert.ok(count('openplug::attention') >= 5);
+    assert.match(stderr, /Profile of [\d.]+ ms in operators: .*trace\.json/);
+    assert.equal(stderr.match(/\d %(?: |$)/gm)?.length, 10, stderr);
+    // Continuing with or without it is one run; a process with too few steps says so.
+    const again = await plug(commandFor(plain, { ...steps, profile: join(folder, 'none.json') }));
+    assert.equal(again.status, 0, again.stderr);
+    assert.match(again.stderr, /No profile was taken: the process ended before its 11th step/);
+    const nowhere = await plug(commandFor(plain, { profile: join(folder, 'absent', 'trace.json') }));
+    assert.equal(nowhere.status, 2);
+    assert.match(nowhere.stderr, /there is no folder .*absent/);
+  });
+
   it('refuses other settings for a run, by name, with exit status 2', async () => {
     const out = join(folder, 'refused');
     const first = await plug(commandFor(out, { 'total-steps': 2 }));

@@ -1,9 +1,22 @@
 // `plug pretrain`: one stage of pre-training.
 import type { Command } from 'commander';
+import { z } from 'zod';
 import { printSettings } from '../config/index.js';
 import { pretrain, pretrainSchema } from '../pretrain/index.js';
 import { defineCommand } from './command.js';
+import { checkProfilePath, writeProfile } from './profile.js';
 import { createProgress } from './progress.js';
+
+// No setting of the run: it can be given or left out when a run is continued.
+const schema = z.strictObject({
+  ...pretrainSchema.shape,
+  profile: z
+    .string()
+    .optional()
+    .describe(
+      'write a Chrome trace of the 11th to 15th step of this process to this file, and the ten most expensive operators to stderr',
+    ),
+});
 
 export function registerPretrain(program: Command): void {
   defineCommand(program, {
@@ -11,7 +24,7 @@ export function registerPretrain(program: Command): void {
     summary: 'train stage 1 (encoder) or stage 2 (encoder-decoder) on a token corpus',
     description:
       'A run is a folder: settings, metrics as JSON lines, checkpoints, and at the end model/. Ctrl-C saves; the same command continues, bit for bit.',
-    schema: pretrainSchema,
+    schema,
     examples: [
       [
         'plug pretrain --stage 1 --corpus runs/poetry --tokenizer runs/vocabulary --size tiny --total-steps 2000 --learning-rate 1e-3 --out runs/stage1',
@@ -23,8 +36,10 @@ export function registerPretrain(program: Command): void {
       ],
     ],
     interruptible: true,
-    async run({ settings, resolved, signal }) {
-      printSettings(pretrainSchema, resolved);
+    async run({ settings: given, resolved, signal }) {
+      printSettings(schema, resolved);
+      const { profile, ...settings } = given;
+      checkProfilePath(profile);
       const { totalSteps } = settings;
       let progress = createProgress({ label: `stage ${settings.stage}`, total: totalSteps, unit: 'steps' });
       const result = await pretrain(
@@ -47,6 +62,14 @@ export function registerPretrain(program: Command): void {
           onEvaluate: ({ kind: _, step, ...scores }) =>
             progress.note(`  step ${step}, held out: ${JSON.stringify(scores)}`),
           onNote: (text) => progress.note(text),
+          ...(profile !== undefined && {
+            onProfile: (events) =>
+              progress.note(
+                events.length > 0
+                  ? writeProfile(profile, events)
+                  : 'No profile was taken: the process ended before its 11th step.',
+              ),
+          }),
         },
         signal,
       );

@@ -1,12 +1,13 @@
 // The training loop, for pre-training and fine-tuning alike: accumulate, clip, update, record, save, stop cleanly
 // and continue where it stopped.
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import { AdamW, backward, type DType, scope, type Tensor } from '@openplug/torch';
+import { AdamW, backward, type DType, type ProfileEvent, scope, type Tensor } from '@openplug/torch';
 import { CheckpointError, TrainingError } from '../errors.js';
 import { decaysWeight, type ForwardOptions } from '../model/index.js';
 import { firstNonFinite, largest } from './non-finite.js';
 import type { MetricsLine, RunFolder } from './run-folder.js';
 import { learningRateAt } from './schedule.js';
+import { StepProfile } from './step-profile.js';
 import {
   restoreTrainingState,
   type SavedState,
@@ -70,6 +71,8 @@ export interface TrainingListener {
   onEvaluate?(line: MetricsLine): void;
   /** A checkpoint could not be read and an older one is tried. */
   onNote?(text: string): void;
+  /** Asks for a profile of the 11th to 15th step of this process; has no events when training ends sooner. */
+  onProfile?(events: readonly ProfileEvent[]): void;
 }
 
 export interface TrainingResult {
@@ -104,9 +107,10 @@ export async function train(
   try {
     resume(model, optimizer, objective, folder, listener);
     let lastSaved = optimizer.step;
+    const profile = new StepProfile(listener.onProfile?.bind(listener));
     while (!finished()) {
       if (signal?.aborted) break;
-      trainStep(model, objective, optimizer, settings, folder, listener);
+      await profile.run(() => trainStep(model, objective, optimizer, settings, folder, listener));
       const { step } = optimizer;
       const last = step === totalSteps;
       const due = settings.evaluateEvery > 0 && step % settings.evaluateEvery === 0;
@@ -126,6 +130,7 @@ export async function train(
       await nextTurn(); // lets Ctrl-C and timers be heard
     }
     if (optimizer.step > lastSaved) save();
+    profile.finish();
     return { finished: finished(), step: optimizer.step };
   } finally {
     for (const tensor of optimizer.state().values()) tensor.dispose();
