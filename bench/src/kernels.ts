@@ -85,21 +85,30 @@ function dropoutPairs(dtype: DType): Pair[] {
   ];
 }
 
-function attentionPair(dtype: DType, p: number): Pair {
-  const [batch, length, heads, headSize] = [8, 256, 8, 64];
-  const qkv = leaf([batch, length, 3, heads, headSize], dtype);
-  const gradient = normal([batch, heads, length, headSize], dtype);
-  const parts = () => aten['unbind.int'](qkv.permute(2, 0, 3, 1, 4), 0) as [Tensor, Tensor, Tensor];
+function attentionPair(dtype: DType, [batch, length]: [number, number], p: number): Pair {
+  const [heads, headSize] = [8, 64];
+  const width = heads * headSize;
+  const projected = leaf([batch * length, 3 * width], dtype);
+  const gradient = normal([batch * length, width], dtype);
+  const lengths = tensor(new BigInt64Array(batch).fill(BigInt(length)));
   return {
-    name: `attention B 8, H 8, T 256, D 64, p ${p} forward, backward`,
+    name: `attention B ${batch}, H 8, T ${length}, D 64, p ${p} forward, backward`,
     dtype,
-    kernel: forwardBackward([qkv], gradient, () =>
-      own('attention', ...parts(), undefined, 0.125, false, p, 1, 0),
+    kernel: forwardBackward([projected], gradient, () =>
+      nn.packedAttention(projected, {
+        lengths,
+        numHeads: heads,
+        scale: 0.125,
+        dropoutP: p,
+        key: { seed: 1, offset: 0 },
+      }),
     ),
-    plain: forwardBackward([qkv], gradient, () => {
-      const [q, k, v] = parts();
+    plain: forwardBackward([projected], gradient, () => {
+      const parts = projected.reshape(batch, length, 3, heads, headSize).permute(2, 0, 3, 1, 4);
+      const [q, k, v] = aten['unbind.int'](parts, 0) as [Tensor, Tensor, Tensor];
       const probabilities = q.matmul(k.transpose(2, 3)).mul(0.125).softmax(-1);
-      return (p > 0 ? aten.dropout(probabilities, p, true) : probabilities).matmul(v);
+      const attended = (p > 0 ? aten.dropout(probabilities, p, true) : probabilities).matmul(v);
+      return attended.transpose(1, 2).reshape(batch * length, width);
     }),
   };
 }
@@ -273,8 +282,9 @@ export async function benchKernels({ json, rounds = defaultRounds }: BenchOption
   setNumThreads(availableParallelism());
   const makers = (['bfloat16', 'float32'] as const).flatMap((dtype) => [
     () => dropoutPairs(dtype),
-    () => [attentionPair(dtype, 0.1)],
-    () => [attentionPair(dtype, 0)],
+    () => [attentionPair(dtype, [8, 256], 0.1)],
+    () => [attentionPair(dtype, [8, 256], 0)],
+    () => [attentionPair(dtype, [1, 2048], 0)],
     () => [geluPair(dtype)],
     () => attentionStepPairs(dtype),
     () => [candidatesPair(dtype)],

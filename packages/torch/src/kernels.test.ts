@@ -3,8 +3,7 @@
 // Philox written here. The whole file runs again in child processes limited to AVX2 and to the baseline.
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { aten } from './aten.js';
-import { arange, full, ones, tensor, zeros } from './create.js';
+import { arange, ones, tensor, zeros } from './create.js';
 import { NativeError } from './errors.js';
 import {
   assertClose,
@@ -145,130 +144,6 @@ describe('residual_dropout', () => {
       () => call('residual_dropout', ones([4, 2]), ones([2, 4]), 0.1, 0, 0),
       /must have one shape/,
     );
-  });
-});
-
-interface AttentionCase {
-  queries: number;
-  keys: number;
-  lengths?: number[];
-  causal: boolean;
-  p: number;
-}
-const attentionCases: AttentionCase[] = [
-  { queries: 7, keys: 7, causal: false, p: 0 },
-  { queries: 5, keys: 19, lengths: [19, 1, 6], causal: false, p: 0.2 },
-  { queries: 18, keys: 18, causal: true, p: 0.2 },
-  { queries: 4, keys: 9, lengths: [9, 7, 2], causal: true, p: 0 }, // queries that continue a cached prefix
-  { queries: 6, keys: 4, lengths: [4, 0, 3], causal: true, p: 0.3 }, // rows that see no key
-];
-const [batch, heads, headSize] = [3, 2, 8];
-
-/** softmax(q kᵀ scale, hidden scores replaced by −10000) · factors · v. */
-function plainAttention(
-  q: Tensor,
-  k: Tensor,
-  v: Tensor,
-  c: AttentionCase,
-  scale: number,
-  factors?: Tensor,
-): Tensor {
-  let hidden = zeros([batch, 1, c.queries, c.keys], 'bool');
-  const keys = arange(c.keys);
-  if (c.lengths) {
-    const lengths = tensor(c.lengths, { dtype: 'int64', shape: [batch, 1, 1, 1] });
-    hidden = aten.logical_or(hidden, keys.ge(lengths));
-  }
-  if (c.causal) {
-    const last = arange(c.queries)
-      .add(c.keys - c.queries)
-      .reshape(c.queries, 1);
-    hidden = aten.logical_or(hidden, keys.gt(last));
-  }
-  const probabilities = q.matmul(k.transpose(2, 3)).mul(scale).maskedFill(hidden, -10000).softmax(-1);
-  return (factors ? probabilities.mul(factors) : probabilities).matmul(v);
-}
-
-describe('attention', () => {
-  const fused = ([q, k, v]: Tensor[], c: AttentionCase) =>
-    call(
-      'attention',
-      q!,
-      k!,
-      v!,
-      c.lengths && tensor(c.lengths, { dtype: 'int64' }),
-      0.35,
-      c.causal,
-      c.p,
-      77,
-      3,
-    );
-
-  for (const c of attentionCases) {
-    const name = `T ${c.queries}, S ${c.keys}, lengths ${c.lengths ?? 'all'}${c.causal ? ', causal' : ''}, p ${c.p}`;
-    const factors = c.p
-      ? dropoutFactors(batch * heads * c.queries, c.keys, c.p, 77, 3).reshape(batch, heads, c.queries, c.keys)
-      : undefined;
-    for (const dtype of floatTypes) {
-      it(`agrees with library operators, forward and backward: ${name}, ${dtype}`, () => {
-        // Heads cut from fused projections, as a model does it: strided views.
-        const q = randomTensor([batch, c.queries, heads, headSize], 6, dtype);
-        const kv = randomTensor([batch, c.keys, 2, heads, headSize], 7, dtype);
-        const parts = ([a, b]: Tensor[]) => {
-          const [k, v] = b!
-            .permute(2, 0, 3, 1, 4)
-            .split(1, 0)
-            .map((part) => part.squeeze(0));
-          return [a!.transpose(1, 2), k!, v!];
-        };
-        const [q64, kv64] = [q.to('float64'), kv.to('float64')];
-        const plain = (inputs: Tensor[]) => {
-          const [a, k, v] = parts(inputs);
-          return plainAttention(a!, k!, v!, c, 0.35, factors);
-        };
-        assertClose(fused(parts([q, kv]), c), plain([q64, kv64]), budget[dtype], 'output');
-        const got = gradients((inputs) => fused(parts(inputs), c).to('float64'), [q, kv]);
-        const want = gradients(plain, [q64, kv64]);
-        for (const [i, gradient] of got.entries())
-          assertClose(gradient, want[i]!, 2 * budget[dtype], `gradient ${i}`);
-      });
-    }
-  }
-
-  it('has right gradients by central differences', () => {
-    const c = { queries: 3, keys: 5, lengths: [5, 0, 3], causal: true, p: 0.3 };
-    const inputs = [3, 5, 5].map((length, i) => randomTensor([batch, 1, length, 2], 20 + i));
-    checkGradients((values) => fused(values, c), inputs);
-    checkGradients((values) => fused(values, { ...c, p: 0, causal: false }), inputs);
-  });
-
-  it('does not depend on the number of threads', () => {
-    const inputs = [1, 2, 3].map((seed) => randomTensor([3, 2, 90, 8], seed, 'bfloat16'));
-    const c = { queries: 90, keys: 90, lengths: [90, 40, 7], causal: true, p: 0.1 };
-    assertSameForAnyThreadCount(() => fused(inputs, c));
-  });
-
-  it('stays finite for huge scores and takes int32 lengths', () => {
-    const big = full([1, 1, 4, 8], 1e4);
-    const result = call('attention', big, big, big, tensor([2], { dtype: 'int32' }), 1, false, 0, 0, 0);
-    assertClose(result, big, 1e-6);
-  });
-
-  it('refuses shapes, dtypes and lengths that do not fit', () => {
-    const q = ones([2, 2, 3, 4]);
-    const run = (k: Tensor, v: Tensor, lengths?: Tensor) =>
-      call('attention', q, k, v, lengths, 1, false, 0, 0, 0);
-    assert.throws(
-      () => run(ones([2, 2, 3, 5]), ones([2, 2, 3, 5])),
-      /must agree in batch, heads and head size/,
-    );
-    assert.throws(() => run(q, ones([2, 2, 4, 4])), /k and v must have one shape/);
-    assert.throws(() => run(q, q.to('float64')), /must have one dtype/);
-    assert.throws(
-      () => run(q, q, tensor([1], { dtype: 'int64' })),
-      /key_lengths must be int32 or int64 \[2\]/,
-    );
-    assert.throws(() => run(q, q, ones([2])), /key_lengths must be int32 or int64/);
   });
 });
 

@@ -47,19 +47,6 @@ function plainSplit(
   });
 }
 
-/** What merge_heads is defined as. */
-function plainMerge(x: Tensor, lengths: readonly number[]): Tensor {
-  const [, heads, , depth] = x.shape as [number, number, number, number];
-  const rows = lengths.map((length, row) =>
-    x
-      .select(0, row)
-      .narrow(1, 0, length)
-      .permute(1, 0, 2)
-      .reshape(length, heads * depth),
-  );
-  return cat(rows);
-}
-
 const dtypes = ['float32', 'float64', 'bfloat16', 'float16', 'int64', 'int32', 'uint8', 'bool'] as const;
 
 const heads = fc.record({
@@ -73,8 +60,8 @@ const heads = fc.record({
 
 const sum = (numbers: readonly number[]): number => numbers.reduce((total, number) => total + number, 0);
 
-describe('splitHeads and mergeHeads', () => {
-  it('equal plain operators, for any lengths (empty rows too), shapes and dtypes', () => {
+describe('splitHeads', () => {
+  it('equals plain operators, for any lengths (empty rows too), shapes and dtypes', () => {
     fc.assert(
       fc.property(heads, ({ lengths, spare, heads, depth, parts, dtype }) =>
         scope(() => {
@@ -88,60 +75,48 @@ describe('splitHeads and mergeHeads', () => {
             assert.deepEqual(tensor.shape, [lengths.length, heads, maxLength, depth]);
             assert.deepEqual(tensor.toArray(), wanted[part]!.toArray());
           }
-          const merged = nn.mergeHeads(got[0]!, lengthsTensor(lengths), sum(lengths));
-          assert.deepEqual(merged.shape, [sum(lengths), heads * depth]);
-          assert.deepEqual(merged.toArray(), x.narrow(1, 0, heads * depth).toArray(), 'there and back');
-          const full = counting([lengths.length, heads, maxLength, depth], dtype);
-          assert.deepEqual(
-            nn.mergeHeads(full, lengthsTensor(lengths), sum(lengths)).toArray(),
-            plainMerge(full, lengths).toArray(),
-          );
         }),
       ),
       { numRuns: 150 },
     );
   });
 
-  it('take inputs of any strides', () => {
+  it('takes inputs of any strides', () => {
     scope(() => {
       const x = counting([12, 5], 'float32').transpose(0, 1); // [5, 12]
       const [got] = nn.splitHeads(x, lengthsTensor([2, 3]), 3, 2, 1);
       assert.deepEqual(got!.toArray(), plainSplit(x, [2, 3], 3, 2, 1)[0]!.toArray());
-      const y = counting([3, 2, 4, 2], 'float64').transpose(0, 2); // [4, 2, 3, 2]
-      const merged = nn.mergeHeads(y, lengthsTensor([3, 0, 1, 2]), 6);
-      assert.deepEqual(merged.toArray(), plainMerge(y, [3, 0, 1, 2]).toArray());
     });
   });
 
-  it('have the gradients of finite differences and of plain operators', () => {
+  it('has the gradients of finite differences and of plain operators', () => {
     const lengths = [3, 0, 4, 1];
     scope(() => {
       const weight = (shape: readonly number[]): Tensor => counting(shape, 'float64').div(17);
-      const value = (x: Tensor, split: typeof plainSplit, merge: typeof plainMerge): Tensor => {
+      const value = (split: typeof plainSplit): Tensor => {
         const [q, k, v] = split(x, lengths, 5, 2, 3) as [Tensor, Tensor, Tensor];
         // The unused part of the last dimension of `k` makes one gradient arrive through a slice.
         const mixed = q.mul(v).add(q.mul(q).mul(weight(q.shape)));
-        const merged = merge(mixed.add(k.narrow(3, 0, 1)), lengths);
-        return merged.mul(weight(merged.shape)).sum();
+        return mixed
+          .add(k.narrow(3, 0, 1))
+          .mul(weight(mixed.shape))
+          .sum();
       };
-      const fused = (x: Tensor): Tensor =>
-        value(
-          x,
-          (input, _, maxLength, count, parts) =>
-            nn.splitHeads(input, lengthsTensor(lengths), maxLength, count, parts),
-          (input) => nn.mergeHeads(input, lengthsTensor(lengths), sum(lengths)),
+      const fused = (): Tensor =>
+        value((input, _, maxLength, count, parts) =>
+          nn.splitHeads(input, lengthsTensor(lengths), maxLength, count, parts),
         );
       const x = counting([8, 18], 'float64', true);
-      backward(fused(x));
+      backward(fused());
       const exact = x.grad!.toArray();
       x.grad = undefined;
-      backward(value(x, plainSplit, plainMerge));
+      backward(value(plainSplit));
       assert.deepEqual(exact, x.grad!.toArray());
       noGrad(() => {
         for (let at = 0; at < x.numel; at += 5) {
           const shifted = (by: number): number => {
             x.detach().reshape(-1).narrow(0, at, 1).add_(by);
-            return fused(x).item();
+            return fused().item();
           };
           // The function is quadratic, so central differences are exact for any step.
           const [above, below] = [shifted(0.5), shifted(-1)];
@@ -156,7 +131,7 @@ describe('splitHeads and mergeHeads', () => {
     });
   });
 
-  it('give a gradient when only one part is used', () => {
+  it('gives a gradient when only one part is used', () => {
     scope(() => {
       const x = counting([3, 12], 'float32', true);
       const parts = nn.splitHeads(x, lengthsTensor([1, 2]), 2, 2, 3);
@@ -166,18 +141,15 @@ describe('splitHeads and mergeHeads', () => {
     });
   });
 
-  it('leave tokens past the last row out, and give them zeros back', () => {
+  it('leaves tokens past the last row out', () => {
     const x = counting([5, 12], 'float32');
     const lengths = lengthsTensor([2, 1]); // two tokens of filler
     const parts = nn.splitHeads(x, lengths, 2, 2, 3);
     const rows = nn.splitHeads(x.narrow(0, 0, 3), lengths, 2, 2, 3);
     for (const [index, part] of parts.entries()) assert.deepEqual(part.toArray(), rows[index]!.toArray());
-    const merged = nn.mergeHeads(parts[0]!, lengths, 5);
-    assert.deepEqual(merged.narrow(0, 0, 3).toArray(), x.narrow(0, 0, 3).narrow(1, 0, 4).toArray());
-    assert.deepEqual(merged.narrow(0, 3, 2).toArray(), new Array(8).fill(0));
   });
 
-  it('refuse lengths and shapes that do not fit', () => {
+  it('refuses lengths and shapes that do not fit', () => {
     const x = counting([5, 12], 'float32');
     const split = (lengths: Tensor, maxLength = 5, count = 2, parts = 3): Tensor[] =>
       nn.splitHeads(x, lengths, maxLength, count, parts);
@@ -195,13 +167,6 @@ describe('splitHeads and mergeHeads', () => {
     refused(() => split(lengthsTensor([2, 3]), 5, 5), /multiple/);
     refused(() => split(lengthsTensor([2, 3]), 5, 0), /multiple/);
     refused(() => nn.splitHeads(x.reshape(-1), lengthsTensor([2, 3]), 5, 2, 3), /features|dimension|tokens/i);
-    const h = counting([2, 2, 3, 4], 'float32');
-    refused(() => nn.mergeHeads(h, lengthsTensor([3, 3]), 5), /sum to 6.*5 packed/);
-    refused(() => nn.mergeHeads(h, lengthsTensor([4, 1]), 5), /row 0 has length 4, expected 0 to 3/);
-    refused(() => nn.mergeHeads(h, lengthsTensor([3, 1, 1]), 5), /2 rows, but 3 lengths/);
-    refused(() => nn.mergeHeads(h.reshape(2, 6, 4), lengthsTensor([3, 2]), 5), /B, H, T, D/);
-    h.requiresGrad = true;
-    refused(() => nn.mergeHeads(h.reshape(4, 12), lengthsTensor([3, 2]), 5), /B, H, T, D|dimension/i);
   });
 });
 

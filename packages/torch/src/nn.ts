@@ -108,43 +108,6 @@ export function residualDropout(residual: Tensor, x: Tensor, p: number, key: Dro
   return callOperator('openplug::residual_dropout', residual, x, p, key.seed, key.offset) as Tensor;
 }
 
-/** Settings of one attention call. */
-export interface AttentionOptions {
-  /** How many leading keys of each row are visible, int64 [B]. Default: all. */
-  keyLengths?: Tensor;
-  /** Factor on the scores. */
-  scale: number;
-  /** Key j is visible to query i only if j ≤ i + (S − T). Default false. */
-  causal?: boolean;
-  /** Dropout on the probabilities. Default 0. */
-  dropoutP?: number;
-  /** Needed when `dropoutP` > 0. */
-  key?: DropoutKey;
-}
-
-/**
- * softmax(q·kᵀ·scale + mask)·v with dropout on the probabilities; softmax in fp32.
- * @param q [B, H, T, D]
- * @param k [B, H, S, D]
- * @param v [B, H, S, D]
- * @returns [B, H, T, D]
- */
-export function attention(q: Tensor, k: Tensor, v: Tensor, options: AttentionOptions): Tensor {
-  const { keyLengths, scale, causal = false, dropoutP = 0, key = { seed: 0, offset: 0 } } = options;
-  return callOperator(
-    'openplug::attention',
-    q,
-    k,
-    v,
-    keyLengths,
-    scale,
-    causal,
-    dropoutP,
-    key.seed,
-    key.offset,
-  ) as Tensor;
-}
-
 /** Settings of one attention call over packed rows. */
 export interface PackedAttentionOptions {
   /** Query rows of each text, int64 [B]; they sum to N, or to less: rows past the last text are filler. */
@@ -268,11 +231,6 @@ export function splitHeads(
   parts: number,
 ): Tensor[] {
   return callOperator('openplug::split_heads', x, lengths, maxLength, numHeads, parts) as Tensor[];
-}
-
-/** The inverse of `splitHeads` for one part: [B, H, T, D] to [N, H·D], dropping padded positions. */
-export function mergeHeads(x: Tensor, lengths: Tensor, numTokens: number): Tensor {
-  return callOperator('openplug::merge_heads', x, lengths, numTokens) as Tensor;
 }
 
 /**

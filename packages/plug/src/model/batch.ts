@@ -12,8 +12,6 @@ export interface PackedTexts {
   tokenTypeIds: Int32Array;
   /** Tokens of each text [B]. They sum to N, or to less: tokens past the last text are filler. */
   lengths: Int32Array;
-  /** Length to which rows are padded inside attention. Default: the longest text. */
-  paddedLength?: number;
 }
 
 /** How packed tokens divide into rows. */
@@ -23,7 +21,7 @@ export interface TextLayout {
   /** Leading tokens of each row that others may attend to, int64 [B]; equal to `lengths` unless a row has padding. */
   visible: Tensor;
   numRows: number;
-  /** Length to which rows are padded inside attention; at least the longest row. */
+  /** Tokens of the longest row. */
   maxLength: number;
   /** N, filler included. */
   numTokens: number;
@@ -54,19 +52,12 @@ export function textBatch(texts: PackedTexts, visible?: Int32Array): TextBatch {
     ids: indexTensor(texts.ids),
     positionIds: indexTensor(texts.positionIds),
     tokenTypeIds: indexTensor(texts.tokenTypeIds),
-    layout: textLayout(texts.lengths, visible, {
-      numTokens: texts.ids.length,
-      maxLength: texts.paddedLength ?? 0,
-    }),
+    layout: textLayout(texts.lengths, visible, texts.ids.length),
   };
 }
 
-/** The layout of rows of these lengths; `numTokens` and `maxLength` may be larger than they need to be. */
-export function textLayout(
-  lengths: Int32Array,
-  visible: Int32Array = lengths,
-  { numTokens = 0, maxLength = 0 }: { numTokens?: number; maxLength?: number } = {},
-): TextLayout {
+/** The layout of rows of these lengths; `numTokens` may be larger than their sum. */
+export function textLayout(lengths: Int32Array, visible: Int32Array = lengths, numTokens = 0): TextLayout {
   const starts = new Int32Array(lengths.length);
   let [total, longest] = [0, 0];
   for (const [row, length] of lengths.entries()) {
@@ -78,7 +69,7 @@ export function textLayout(
     lengths: indexTensor(lengths),
     visible: indexTensor(visible),
     numRows: lengths.length,
-    maxLength: Math.max(longest, maxLength),
+    maxLength: longest,
     numTokens: Math.max(total, numTokens),
     starts,
   };

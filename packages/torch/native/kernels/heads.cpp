@@ -1,5 +1,5 @@
-// Packed rows to padded heads and back. A batch is stored without padding as [N, features], the rows one after
-// another; tokens past the last row are filler, which attends to nothing. Attention works on [B, H, T, D]. One pass of block copies replaces the slice, pad, permute
+// Packed rows to padded heads, as a cache keeps keys and values: the rows of a batch stand one after another without
+// padding, [N, features], tokens past the last row are filler. One pass of block copies replaces the slice, pad, permute
 // and contiguous() calls (and their backward passes: index_add, stack, zero-fill) that library ops would need.
 #include <ATen/Parallel.h>
 #include <torch/csrc/autograd/custom_function.h>
@@ -86,10 +86,6 @@ at::Tensor mergeParts(const std::vector<at::Tensor>& parts, const at::Tensor& le
   return result;
 }
 
-at::Tensor mergeHeads(const at::Tensor& x, const at::Tensor& lengths, int64_t rows) {
-  return mergeParts({x}, lengths, rows);
-}
-
 struct SplitHeads : torch::autograd::Function<SplitHeads> {
   static variable_list forward(AutogradContext* context, const at::Tensor& x, const at::Tensor& lengths,
                                int64_t maxLength, int64_t heads, int64_t parts) {
@@ -104,44 +100,21 @@ struct SplitHeads : torch::autograd::Function<SplitHeads> {
   }
 };
 
-struct MergeHeads : torch::autograd::Function<MergeHeads> {
-  static at::Tensor forward(AutogradContext* context, const at::Tensor& x, const at::Tensor& lengths, int64_t rows) {
-    at::AutoDispatchBelowADInplaceOrView guard;
-    context->saved_data["lengths"] = lengths;
-    context->saved_data["maxLength"] = x.size(2);
-    context->saved_data["heads"] = x.size(1);
-    return mergeHeads(x, lengths, rows);
-  }
-  static variable_list backward(AutogradContext* context, variable_list gradients) {
-    auto lengths = context->saved_data["lengths"].toTensor();
-    return {splitHeads(gradients[0], lengths, context->saved_data["maxLength"].toInt(),
-                       context->saved_data["heads"].toInt(), 1)[0],
-            {}, {}};
-  }
-};
-
 std::vector<at::Tensor> splitHeadsAutograd(const at::Tensor& x, const at::Tensor& lengths, int64_t maxLength,
                                            int64_t heads, int64_t parts) {
   return SplitHeads::apply(x, lengths, maxLength, heads, parts);
 }
 
-at::Tensor mergeHeadsAutograd(const at::Tensor& x, const at::Tensor& lengths, int64_t rows) {
-  return MergeHeads::apply(x, lengths, rows);
-}
-
 TORCH_LIBRARY_FRAGMENT(openplug, m) {
   m.def("split_heads(Tensor x, Tensor lengths, int max_length, int num_heads, int parts) -> Tensor[]");
-  m.def("merge_heads(Tensor x, Tensor lengths, int num_tokens) -> Tensor");
 }
 
 TORCH_LIBRARY_IMPL(openplug, CPU, m) {
   m.impl("split_heads", splitHeads);
-  m.impl("merge_heads", mergeHeads);
 }
 
 TORCH_LIBRARY_IMPL(openplug, AutogradCPU, m) {
   m.impl("split_heads", splitHeadsAutograd);
-  m.impl("merge_heads", mergeHeadsAutograd);
 }
 
 } // namespace

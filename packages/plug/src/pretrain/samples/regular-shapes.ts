@@ -5,7 +5,6 @@ import type { Stage1Batch, Stage2Batch } from './packing.js';
 
 const tokenMultiple = 64;
 const labelMultiple = 32;
-const lengthMultiple = 16;
 
 /** Label that no loss counts. */
 const ignoredLabel = -100;
@@ -33,7 +32,6 @@ function regularTexts(texts: PackedTexts): PackedTexts {
     positionIds: fill(texts.positionIds),
     tokenTypeIds: fill(texts.tokenTypeIds),
     lengths: texts.lengths,
-    paddedLength: roundUp(Math.max(...texts.lengths), lengthMultiple),
   };
 }
 
