@@ -53,6 +53,7 @@ for (const precision of precisions) {
 
       it('gives the hidden states and logits of the trainable model', () => {
         assert.deepEqual([model.precision, original.precision], [precision, undefined]);
+        assert.equal(model.inference.computeDType, precision === 'bfloat16' ? 'bfloat16' : 'float32');
         fc.assert(
           fc.property(pairs, (batch) =>
             assertSameOutputs(run(model, batch), outputsOf(original, batch, 'float32'), trainable, precision),
