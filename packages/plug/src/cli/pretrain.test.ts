@@ -103,7 +103,7 @@ describe('plug pretrain', () => {
     const { traceEvents } = JSON.parse(readFileSync(file, 'utf8')) as { traceEvents: { name: string }[] };
     const count = (name: string) => traceEvents.filter((event) => event.name === name).length;
     assert.equal(count('openplug::sum_of_squares'), 5); // of the gradients, once a step
-    assert.ok(count('openplug::attention') >= 5);
+    assert.ok(count('openplug::packed_attention') >= 5);
     assert.match(stderr, /Profile of [\d.]+ ms in operators: .*trace\.json/);
     assert.equal(stderr.match(/\d %(?: |$)/gm)?.length, 10, stderr);
     // Continuing with or without it is one run; a process with too few steps says so.
