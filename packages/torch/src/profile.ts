@@ -3,7 +3,7 @@ import { native } from './native.js';
 
 /** One operator's run. Operators that it calls itself are events of their own, inside its time. */
 export interface ProfileEvent {
-  /** "aten::mm", "openplug::attention"; backward nodes have their C++ names. */
+  /** "aten::mm", "openplug::packed_attention"; backward nodes have their C++ names. */
   readonly name: string;
   /** Shapes of the tensors among the arguments: "[2048,512] [512,512]". */
   readonly shapes: string;
