@@ -4,7 +4,6 @@
 
 #include <cerrno>
 #include <cstring>
-#include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -139,38 +138,48 @@ void unmap(napi_env, void*, void* hint) {
   delete mapping;
 }
 
-// mapFile(path): the file's bytes as an ArrayBuffer over a private mapping; writes to it stay in memory.
+// mapFile(file, offset, length): that part of an open file as an ArrayBuffer over a private mapping; writes to it stay
+// in memory. Mappings begin at pages, so the ArrayBuffer may begin before `offset`: [ArrayBuffer, bytes to skip].
 napi_value mapFile(napi_env env, napi_callback_info info) {
-  std::string path;
-  return guarded(env, [&] { return "mapFile " + path; }, [&]() -> napi_value {
+  return guarded(env, [] { return "mapFile"; }, [&]() -> napi_value {
     Arguments arguments(env, info);
-    path = stringOf(env, arguments[0], "path");
-    int file = open(path.c_str(), O_RDONLY | O_CLOEXEC);
+    const int file = static_cast<int>(integerOf(env, arguments[0], "file"));
+    const int64_t offset = integerOf(env, arguments[1], "offset"), length = integerOf(env, arguments[2], "length");
     struct stat status;
-    if (file < 0 || fstat(file, &status) != 0) {
-      std::string reason = std::strerror(errno);
-      if (file >= 0) close(file);
-      throw BridgeError(reason);
-    }
-    size_t length = status.st_size;
+    if (fstat(file, &status) != 0) throw BridgeError(std::strerror(errno));
+    if (!S_ISREG(status.st_mode)) throw BridgeError("not a regular file");
+    if (offset < 0 || length < 0 || offset > status.st_size - length)
+      throw BridgeError("bytes " + std::to_string(offset) + " to " + std::to_string(offset + length) +
+                        " are not all in the file, which has " + std::to_string(status.st_size));
     napi_value buffer;
     void* address = nullptr;
-    if (length == 0 || !S_ISREG(status.st_mode)) {
-      close(file);
-      if (!S_ISREG(status.st_mode)) throw BridgeError("not a regular file");
+    if (length == 0) {
       check(env, napi_create_arraybuffer(env, 0, &address, &buffer));
-      return buffer;
+      return makeArray(env, {buffer, makeNumber(env, 0)});
     }
-    address = mmap(nullptr, length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_NORESERVE, file, 0);
-    int reason = errno;
-    close(file);
-    if (address == MAP_FAILED) throw BridgeError(std::strerror(reason));
-    auto* mapping = new Mapping{address, length};
-    if (napi_create_external_arraybuffer(env, address, length, unmap, mapping, &buffer) != napi_ok) {
+    const int64_t skipped = offset % sysconf(_SC_PAGESIZE);
+    const size_t mapped = static_cast<size_t>(length + skipped);
+    address = mmap(nullptr, mapped, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_NORESERVE, file, offset - skipped);
+    if (address == MAP_FAILED) throw BridgeError(std::strerror(errno));
+    auto* mapping = new Mapping{address, mapped};
+    if (napi_create_external_arraybuffer(env, address, mapped, unmap, mapping, &buffer) != napi_ok) {
       unmap(env, nullptr, mapping);
       throw BridgeError("this JavaScript runtime does not allow external buffers");
     }
-    return buffer;
+    return makeArray(env, {buffer, makeNumber(env, skipped)});
+  });
+}
+
+// prefetch(tensor): asks the system to read the pages of a mapped file that the tensor lies on; returns at once.
+napi_value prefetch(napi_env env, napi_callback_info info) {
+  return guarded(env, [] { return "prefetch"; }, [&]() -> napi_value {
+    Arguments arguments(env, info);
+    const at::Tensor& tensor = unboxTensor(env, arguments[0], "self");
+    if (tensor.numel() == 0 || !tensor.is_contiguous() || !tensor.device().is_cpu()) return makeUndefined(env);
+    const auto begin = reinterpret_cast<uintptr_t>(tensor.data_ptr());
+    const uintptr_t page = begin & ~static_cast<uintptr_t>(sysconf(_SC_PAGESIZE) - 1);
+    madvise(reinterpret_cast<void*>(page), begin - page + tensor.nbytes(), MADV_WILLNEED); // advice: may be refused
+    return makeUndefined(env);
   });
 }
 
@@ -184,6 +193,7 @@ void registerBuffers(napi_env env, napi_value exports) {
   addFunction(env, exports, "shape", shape);
   addFunction(env, exports, "dtype", dtype);
   addFunction(env, exports, "mapFile", mapFile);
+  addFunction(env, exports, "prefetch", prefetch);
 }
 
 } // namespace openplug

@@ -161,7 +161,7 @@ describe('sharing memory', () => {
       () => mapFile(join(folder, 'absent')),
       (error: Error) => {
         assert.ok(error instanceof NativeError);
-        assert.match(error.message, /absent: No such file/);
+        assert.match(error.message, /absent: ENOENT/);
         return true;
       },
     );

@@ -1,5 +1,6 @@
 // Making tensors from JavaScript data, from nothing, and from other tensors.
-import { readFileSync } from 'node:fs';
+import { constants } from 'node:buffer';
+import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
 import { NativeError, ShapeError } from './errors.js';
 import { type DType, native } from './native.js';
 import { callOperator, Tensor } from './tensor.js';
@@ -132,14 +133,44 @@ export function stack(tensors: readonly Tensor[], dim = 0): Tensor {
 /**
  * A file's bytes, mapped into memory: pages are read when touched and shared with the page cache. The file must
  * not shrink while it is mapped.
- * @throws NativeError naming the path when it cannot be opened.
+ * @throws NativeError naming the path when it cannot be opened, or has 4 GiB or more (map it in parts)
  */
 export function mapFile(path: string): Uint8Array {
+  let file: number | undefined;
   try {
-    return new Uint8Array(native.mapFile(path));
+    file = openSync(path, 'r');
+    return mapFileRange(file, 0, fstatSync(file).size);
   } catch (error) {
-    // Some JavaScript runtimes forbid memory that they do not own: read the file instead.
-    if (error instanceof NativeError && error.message.includes('external buffers')) return readFileSync(path);
-    throw error;
+    throw new NativeError(`mapFile ${path}: ${(error as Error).message}`, { cause: error });
+  } finally {
+    if (file !== undefined) closeSync(file);
   }
 }
+
+/**
+ * `length` bytes of an open file from `offset` on, mapped as `mapFile` does. The mapping outlives the open file.
+ * @throws NativeError when they are not all in the file, or are more than JavaScript can address at once (4 GiB)
+ */
+export function mapFileRange(file: number, offset: number, length: number): Uint8Array {
+  if (length > maxMappedBytes)
+    throw new NativeError(
+      `${length} bytes were to be mapped at once; this JavaScript runtime addresses ${maxMappedBytes}.`,
+    );
+  try {
+    const [mapping, skipped] = native.mapFile(file, offset, length);
+    return new Uint8Array(mapping, skipped);
+  } catch (error) {
+    // Some JavaScript runtimes forbid memory that they do not own: read the file instead.
+    if (!(error instanceof NativeError && error.message.includes('external buffers'))) throw error;
+    const bytes = new Uint8Array(length);
+    for (let read = 0; read < length; ) {
+      const count = readSync(file, bytes, read, length - read, offset + read);
+      if (count === 0) throw new NativeError(`The file ended ${length - read} bytes early.`);
+      read += count;
+    }
+    return bytes;
+  }
+}
+
+/** Of one mapping; a page is left for where it begins. */
+const maxMappedBytes = constants.MAX_LENGTH - 65536;

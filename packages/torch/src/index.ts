@@ -8,6 +8,7 @@ export {
   empty,
   full,
   mapFile,
+  mapFileRange,
   ones,
   stack,
   type TensorOptions,
@@ -32,7 +33,8 @@ export {
   liveTensorCount,
   setNumThreads,
 } from './runtime.js';
-export { openSafetensors, type SafetensorsFile, type TensorInfo, writeSafetensors } from './safetensors.js';
+export { openSafetensors, type SafetensorsFile, type TensorInfo } from './safetensors.js';
+export { SafetensorsWriter, writeSafetensors } from './safetensors-writer.js';
 export { keep, scope } from './scope.js';
 export {
   callOperator,

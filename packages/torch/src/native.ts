@@ -83,7 +83,9 @@ interface NativeModule {
   dispose(handle: TensorHandle): void;
   shape(handle: TensorHandle): number[];
   dtype(handle: TensorHandle): DType;
-  mapFile(path: string): ArrayBuffer;
+  /** A mapping of part of an open file, and where in it that part begins. */
+  mapFile(file: number, offset: number, length: number): [mapping: ArrayBuffer, skipped: number];
+  prefetch(handle: TensorHandle): void;
   setErrorClasses(native: new (message: string) => Error, disposed: new (message: string) => Error): void;
   threads(count?: number): number;
   makeGenerator(seed: number): GeneratorHandle;

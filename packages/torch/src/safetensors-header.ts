@@ -1,5 +1,6 @@
 // The header of a safetensors file: parsed and checked before any of it is believed. The rules are those of the
 // reference reader: at most 100 MB, tensors back to back from the first byte of data to the last.
+import { fstatSync, readSync } from 'node:fs';
 import { bytesPerElement } from './create.js';
 import { CheckpointError } from './errors.js';
 import type { DType } from './native.js';
@@ -42,30 +43,43 @@ export function safetensorsName(dtype: DType): string {
 }
 
 /**
- * Reads the header out of a whole file's bytes.
+ * Reads the header of an open file.
  * @throws CheckpointError naming `path` and the first rule that is broken.
  */
-export function parseHeader(path: string, file: Uint8Array): SafetensorsHeader {
+export function readHeader(path: string, file: number): SafetensorsHeader {
   const fail = (what: string): never => {
     throw new CheckpointError(`${path} is not a valid safetensors file: ${what}.`);
   };
-  if (file.length < 8) fail(`it has ${file.length} bytes, the header's length alone takes 8`);
-  const length = new DataView(file.buffer, file.byteOffset, 8).getBigUint64(0, true);
+  const status = fstatSync(file);
+  if (!status.isFile()) fail('it is not a regular file');
+  const { size } = status;
+  if (size < 8) fail(`it has ${size} bytes, the header's length alone takes 8`);
+  const prefix = readBytes(file, 0, 8, fail);
+  const length = new DataView(prefix.buffer).getBigUint64(0, true);
   if (length > maxHeaderBytes)
     fail(`its header claims ${length} bytes, at most ${maxHeaderBytes} are allowed (is it another format?)`);
   const dataStart = 8 + Number(length);
-  if (dataStart > file.length)
-    fail(`its header takes ${length} bytes, but only ${file.length - 8} follow (truncated?)`);
+  if (dataStart > size) fail(`its header takes ${length} bytes, but only ${size - 8} follow (truncated?)`);
 
-  const { names, header } = parseJson(file.subarray(8, dataStart), fail);
+  const { names, header } = parseJson(readBytes(file, 8, Number(length), fail), fail);
   const entries = new Map<string, TensorEntry>();
   let metadata: Readonly<Record<string, string>> = {};
   for (const name of names) {
     if (name === '__metadata__') metadata = checkMetadata(header[name], fail);
     else entries.set(name, checkEntry(name, header[name], fail));
   }
-  checkLayout(entries, file.length - dataStart, fail);
+  checkLayout(entries, size - dataStart, fail);
   return { entries, metadata, dataStart };
+}
+
+function readBytes(file: number, position: number, length: number, fail: Fail): Uint8Array {
+  const bytes = new Uint8Array(length);
+  for (let read = 0; read < length; ) {
+    const count = readSync(file, bytes, read, length - read, position + read);
+    if (count === 0) fail('it shrank while it was read');
+    read += count;
+  }
+  return bytes;
 }
 
 type Fail = (what: string) => never;

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
 import {
   existsSync,
   mkdirSync,
@@ -15,7 +16,8 @@ import { after, describe, it } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import fc from 'fast-check';
 import { CheckpointError, DisposedError, type DType, liveTensorCount, type Tensor, tensor } from './index.js';
-import { openSafetensors, writeSafetensors } from './safetensors.js';
+import { openSafetensors } from './safetensors.js';
+import { SafetensorsWriter, writeSafetensors } from './safetensors-writer.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'openplug-safetensors-'));
 after(() => rmSync(folder, { recursive: true }));
@@ -79,13 +81,14 @@ describe('safetensors: writing and reading', () => {
     using x = tensor([1, 2], { shape: [2, 1] });
     writeSafetensors(path, new Map([['x', x]]), { format: 'pt' });
     const json =
-      '{"__metadata__":{"format":"pt"},"x":{"dtype":"F32","shape":[2,1],"data_offsets":[0,8]}}'.padEnd(88);
-    const expected = Buffer.concat([Buffer.from([88, 0, 0, 0, 0, 0, 0, 0]), Buffer.from(json)]);
+      '{"__metadata__":{"format":"pt"},"x":{"dtype":"F32","shape":[2,1],"data_offsets":[0,8]}}'.padEnd(120);
+    const expected = Buffer.concat([Buffer.from([120, 0, 0, 0, 0, 0, 0, 0]), Buffer.from(json)]);
     const written = readFileSync(path);
     assert.deepEqual(written.subarray(0, -8).toString('latin1'), expected.toString('latin1'));
     assert.deepEqual(new Float32Array(new Uint8Array(written.subarray(-8)).buffer), new Float32Array([1, 2]));
-    writeSafetensors(path, new Map([['x', x]]), { format: 'pt' });
+    const checksum = writeSafetensors(path, new Map([['x', x]]), { format: 'pt' });
     assert.deepEqual(readFileSync(path), written);
+    assert.equal(checksum, createHash('sha256').update(written).digest('hex'));
     assert.deepEqual(
       readdirSync(folder).filter((name) => name.includes('.tmp-')),
       [],
@@ -136,7 +139,7 @@ describe('safetensors: writing and reading', () => {
     const first = read.tensor('a');
     const again = read.tensor('a');
     first.fill_(9);
-    assert.equal(again.item(), 9); // one memory
+    assert.equal(again.item(), 2.5); // each has a mapping of its own
     assert.deepEqual(read.tensor('odd').toTypedArray(), new Uint8Array([1]));
     const moved = read.tensor('moved');
     assert.equal(moved.item(), 3.5);
@@ -247,7 +250,7 @@ describe('safetensors: malformed files', () => {
     const absent = join(folder, 'absent.safetensors');
     assert.throws(() => openSafetensors(absent), {
       name: 'CheckpointError',
-      message: /absent.*No such file/,
+      message: /absent.*no such file/,
     });
     assert.throws(() => openSafetensors(folder), { name: 'CheckpointError', message: /not a regular file/ });
     const read = openSafetensors(file({ a: f32(0, 8) }, eight));
@@ -334,5 +337,40 @@ describe('safetensors: writing that fails', () => {
       readdirSync(folder).filter((name) => name.includes('.tmp-')),
       [],
     );
+  });
+});
+
+describe('safetensors: writing tensor by tensor', () => {
+  const path = join(folder, 'streamed.safetensors');
+  const promised = new Map([
+    ['a', { dtype: 'float32' as DType, shape: [2] }],
+    ['b', { dtype: 'int32' as DType, shape: [1, 3] }],
+  ]);
+  const leftovers = (): string[] => readdirSync(folder).filter((name) => name.includes('.tmp-'));
+
+  it('accepts what was promised in its order only, and leaves nothing when given up', () => {
+    using a = tensor([1, 2]);
+    using b = tensor([1, 2, 3], { dtype: 'int32', shape: [1, 3] });
+    for (const [name, item, message] of [
+      ['b', b, /"a", float32 \[2\], was to come next/],
+      ['a', b, /"a" is int32 \[1,3\]/],
+    ] as const) {
+      using writer = new SafetensorsWriter(path, promised);
+      assert.throws(() => writer.write(name, item), { name: 'CheckpointError', message });
+    }
+    {
+      using writer = new SafetensorsWriter(path, promised);
+      writer.write('a', a);
+      assert.throws(() => writer.finish(), { name: 'CheckpointError', message: /"b" was not written/ });
+      assert.equal(leftovers().length, 1);
+    }
+    assert.deepEqual(leftovers(), []);
+    assert.equal(existsSync(path), false);
+    using writer = new SafetensorsWriter(path, promised);
+    writer.write('a', a);
+    writer.write('b', b);
+    writer.finish();
+    using read = openSafetensors(path);
+    assert.deepEqual(read.tensor('b').toTypedArray(), new Int32Array([1, 2, 3]));
   });
 });

@@ -1,14 +1,11 @@
 // Files of named tensors in the safetensors format: an 8-byte little-endian header length, a JSON header, and the
-// tensors' bytes one after another. Reading maps the file and touches only what is asked for; writing streams to a
-// temporary name and renames, so a crash leaves the old file or the new one, never half of one.
+// tensors' bytes one after another. Each tensor is mapped when it is asked for, so a file may be larger than memory.
 // Format: https://huggingface.co/docs/safetensors
-import { closeSync, fsyncSync, openSync, renameSync, rmSync, writeSync } from 'node:fs';
-import { dirname } from 'node:path';
-import { bytesPerElement, mapFile, tensor } from './create.js';
-import { CheckpointError, DisposedError, OpenPlugError } from './errors.js';
-import { type DType, native } from './native.js';
-import { parseHeader, safetensorsName, type TensorEntry } from './safetensors-header.js';
-import { scope } from './scope.js';
+import { closeSync, openSync } from 'node:fs';
+import { mapFileRange, tensor } from './create.js';
+import { CheckpointError, DisposedError } from './errors.js';
+import type { DType } from './native.js';
+import { readHeader, type TensorEntry } from './safetensors-header.js';
 import type { Tensor } from './tensor.js';
 
 /** What the header says of one tensor. */
@@ -17,7 +14,7 @@ export interface TensorInfo {
   shape: readonly number[];
 }
 
-/** An open file of tensors; `close()` or `using` lets go of the mapping. */
+/** An open file of tensors; `close()` or `using` lets go of it. */
 export interface SafetensorsFile extends Disposable {
   readonly path: string;
   /** The header's free-form strings. */
@@ -29,11 +26,11 @@ export interface SafetensorsFile extends Disposable {
   info(name: string): TensorInfo;
   /**
    * The tensor, on the file's own pages where they are aligned for its dtype (bool is always copied, as bytes other
-   * than 0 and 1 may stand there). Writing to it changes what later calls see, not the file. It stays valid after
-   * `close()`. @throws CheckpointError when there is no such tensor, DisposedError after `close()`.
+   * than 0 and 1 may stand there). Writing to it changes neither the file nor what later calls see. It stays valid
+   * after `close()`. @throws CheckpointError when there is no such tensor, DisposedError after `close()`.
    */
   tensor(name: string): Tensor;
-  /** Lets go of the mapping; memory is freed once the tensors on it are gone too. */
+  /** Closes the file. */
   close(): void;
 }
 
@@ -42,13 +39,27 @@ export interface SafetensorsFile extends Disposable {
  * @throws CheckpointError that names the file and what is wrong when it cannot be read or is malformed.
  */
 export function openSafetensors(path: string): SafetensorsFile {
-  let mapped: Uint8Array | undefined;
+  let file: number | undefined;
+  const close = (): void => {
+    if (file !== undefined) closeSync(file);
+    file = undefined;
+  };
   try {
-    mapped = mapFile(path);
+    file = openSync(path, 'r');
+    return { ...opened(path, file, () => file !== undefined), close, [Symbol.dispose]: close };
   } catch (error) {
+    close();
+    if (error instanceof CheckpointError) throw error;
     throw new CheckpointError(`Cannot open ${path}: ${(error as Error).message}`, { cause: error });
   }
-  const { entries, metadata, dataStart } = parseHeader(path, mapped);
+}
+
+function opened(
+  path: string,
+  file: number,
+  isOpen: () => boolean,
+): Omit<SafetensorsFile, 'close' | typeof Symbol.dispose> {
+  const { entries, metadata, dataStart } = readHeader(path, file);
   const entryOf = (name: string): TensorEntry => {
     const entry = entries.get(name);
     if (entry) return entry;
@@ -56,9 +67,6 @@ export function openSafetensors(path: string): SafetensorsFile {
     throw new CheckpointError(
       `${path} has no tensor "${name}"; it has ${entries.size}: ${some}${entries.size > 3 ? ', …' : ''}`,
     );
-  };
-  const close = (): void => {
-    mapped = undefined;
   };
   return {
     path,
@@ -71,114 +79,11 @@ export function openSafetensors(path: string): SafetensorsFile {
     },
     tensor(name) {
       const { dtype, shape, begin, end } = entryOf(name);
-      if (!mapped) throw new DisposedError(`${path} was closed: read "${name}" before close().`);
-      const bytes = mapped.subarray(dataStart + begin, dataStart + end);
+      if (!isOpen()) throw new DisposedError(`${path} was closed: read "${name}" before close().`);
+      const bytes = mapFileRange(file, dataStart + begin, end - begin);
       if (dtype !== 'bool') return tensor(bytes, { dtype, shape, share: true });
       using stored = tensor(bytes, { dtype: 'uint8', shape, share: true });
       return stored.ne(0);
     },
-    close,
-    [Symbol.dispose]: close,
   };
-}
-
-/** Bytes copied out of a tensor at a time while writing. */
-const writeChunkBytes = 8 << 20;
-
-/**
- * Writes `tensors` in the order given, durably: to `path + '.tmp-<pid>'`, then fsync and rename. Put wide dtypes
- * first when they are mixed: data is not padded, and unaligned tensors cannot be mapped when read.
- * @throws CheckpointError when a name cannot be stored or the file cannot be written (disk full, no permission);
- * what was at `path` before is then still there.
- */
-export function writeSafetensors(
-  path: string,
-  tensors: ReadonlyMap<string, Tensor>,
-  metadata?: Readonly<Record<string, string>>,
-): void {
-  const header = encodeHeader(path, tensors, metadata);
-  const temporary = `${path}.tmp-${process.pid}`;
-  let file: number | undefined;
-  let created = false;
-  try {
-    file = openSync(temporary, 'w');
-    created = true;
-    writeAll(file, header);
-    for (const [, item] of tensors) writeTensor(file, item);
-    fsyncSync(file);
-    closeSync(file);
-    file = undefined;
-    renameSync(temporary, path);
-  } catch (error) {
-    if (file !== undefined) closeSync(file);
-    if (created) rmSync(temporary, { force: true });
-    if (error instanceof OpenPlugError) throw error; // of a tensor, not of the file
-    throw new CheckpointError(
-      `Cannot write ${path}: ${(error as Error).message}. Nothing was replaced; free some space or choose ` +
-        'another folder, then try again.',
-      { cause: error },
-    );
-  }
-  syncFolder(dirname(path));
-}
-
-function encodeHeader(
-  path: string,
-  tensors: ReadonlyMap<string, Tensor>,
-  metadata: Readonly<Record<string, string>> | undefined,
-): Uint8Array {
-  const fields: string[] = [];
-  if (metadata) fields.push(`"__metadata__":${JSON.stringify(metadata)}`);
-  let position = 0;
-  for (const [name, { dtype, shape, numel }] of tensors) {
-    if (name === '__metadata__' || /\p{Surrogate}/u.test(name))
-      throw new CheckpointError(`Cannot write ${path}: ${JSON.stringify(name)} cannot be a tensor's name.`);
-    const end = position + numel * bytesPerElement[dtype];
-    fields.push(
-      `${JSON.stringify(name)}:{"dtype":"${safetensorsName(dtype)}","shape":[${shape}],"data_offsets":[${position},${end}]}`,
-    );
-    position = end;
-  }
-  const json = Buffer.from(`{${fields.join(',')}}`);
-  const padded = Math.ceil(json.length / 8) * 8; // keeps the data aligned
-  const header = Buffer.alloc(8 + padded, ' ');
-  header.writeBigUInt64LE(BigInt(padded));
-  json.copy(header, 8);
-  return header;
-}
-
-/** In pieces, so that a tensor of gigabytes needs no second copy; raw words, so that every dtype is exact. */
-function writeTensor(file: number, item: Tensor): void {
-  scope(() => {
-    const flat = item.detach().contiguous().reshape(-1);
-    const width = bytesPerElement[flat.dtype];
-    const step = writeChunkBytes / width;
-    const total = flat.numel;
-    const buffer = new Uint8Array(Math.min(writeChunkBytes, total * width));
-    for (let start = 0; start < total; start += step) {
-      const count = Math.min(step, total - start);
-      const bytes = buffer.subarray(0, count * width);
-      using part = flat.narrow(0, start, count);
-      native.readBytes(part.handle, bytes);
-      writeAll(file, bytes);
-    }
-  });
-}
-
-/** One write may store only a part, for example when the disk is nearly full. */
-function writeAll(file: number, bytes: Uint8Array): void {
-  for (let written = 0; written < bytes.length; ) written += writeSync(file, bytes, written);
-}
-
-/** Makes the rename itself durable; file systems that cannot sync a folder need no help. */
-function syncFolder(folder: string): void {
-  let handle: number | undefined;
-  try {
-    handle = openSync(folder, 'r');
-    fsyncSync(handle);
-  } catch {
-    // The file is complete either way.
-  } finally {
-    if (handle !== undefined) closeSync(handle);
-  }
 }
