@@ -62,6 +62,7 @@ NAPI_MODULE_INIT() {
     registerBuffers(env, exports);
     registerRuntime(env, exports);
     registerProfiler(env, exports);
+    registerPrefetch(env, exports);
     registerPrograms(env, exports);
     return exports;
   });

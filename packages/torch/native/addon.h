@@ -12,5 +12,6 @@ void useReusingAllocator();
 void registerRuntime(napi_env env, napi_value exports);
 void registerPrograms(napi_env env, napi_value exports);
 void registerProfiler(napi_env env, napi_value exports);
+void registerPrefetch(napi_env env, napi_value exports);
 
 } // namespace openplug

@@ -170,19 +170,6 @@ napi_value mapFile(napi_env env, napi_callback_info info) {
   });
 }
 
-// prefetch(tensor): asks the system to read the pages of a mapped file that the tensor lies on; returns at once.
-napi_value prefetch(napi_env env, napi_callback_info info) {
-  return guarded(env, [] { return "prefetch"; }, [&]() -> napi_value {
-    Arguments arguments(env, info);
-    const at::Tensor& tensor = unboxTensor(env, arguments[0], "self");
-    if (tensor.numel() == 0 || !tensor.is_contiguous() || !tensor.device().is_cpu()) return makeUndefined(env);
-    const auto begin = reinterpret_cast<uintptr_t>(tensor.data_ptr());
-    const uintptr_t page = begin & ~static_cast<uintptr_t>(sysconf(_SC_PAGESIZE) - 1);
-    madvise(reinterpret_cast<void*>(page), begin - page + tensor.nbytes(), MADV_WILLNEED); // advice: may be refused
-    return makeUndefined(env);
-  });
-}
-
 } // namespace
 
 void registerBuffers(napi_env env, napi_value exports) {
@@ -193,7 +180,6 @@ void registerBuffers(napi_env env, napi_value exports) {
   addFunction(env, exports, "shape", shape);
   addFunction(env, exports, "dtype", dtype);
   addFunction(env, exports, "mapFile", mapFile);
-  addFunction(env, exports, "prefetch", prefetch);
 }
 
 } // namespace openplug

@@ -31,6 +31,7 @@ export {
   hasFastBFloat16,
   liveTensorBytes,
   liveTensorCount,
+  prefetch,
   setNumThreads,
 } from './runtime.js';
 export { openSafetensors, type SafetensorsFile, type TensorInfo } from './safetensors.js';

@@ -1,6 +1,7 @@
 // Process-wide facts and settings of libtorch.
 import { readFileSync } from 'node:fs';
 import { type BuildInfo, native } from './native.js';
+import type { Tensor } from './tensor.js';
 
 /** Number of threads that one operation uses. libtorch's own default depends on how it was built. */
 export function getNumThreads(): number {
@@ -39,4 +40,9 @@ export function hasFastBFloat16(): boolean {
   } catch {
     return false; // not Linux: nothing is known, and float32 is always right
   }
+}
+
+/** Has the pages of a tensor that lies on a mapped file read from disk, in the background; returns at once. */
+export function prefetch(tensor: Tensor): void {
+  native.prefetch(tensor.handle);
 }

@@ -1,2 +1,26 @@
-export { type LoadOptions, loadModel, readModelConfig, saveModel } from './model-folder.js';
+export {
+  type LoadOptions,
+  loadModel,
+  readModelConfig,
+  readStoredPrecision,
+  saveModel,
+} from './model-folder.js';
+export { newModel, openModelFolder } from './open-model.js';
 export { resolveModelFolder } from './resolve-model.js';
+export type { OpenedModel, TensorSource } from './tensor-source.js';
+export {
+  openWeights,
+  readWeightIndex,
+  type Verification,
+  verifyChecksums,
+  weightFiles,
+} from './weight-files.js';
+export {
+  bytesOf,
+  type PlainDType,
+  plainDTypes,
+  type StoredPrecision,
+  storedPrecisions,
+  type WeightFormat,
+} from './weight-format.js';
+export { type WriteOptions, type WrittenModel, writeModelFolder } from './write-folder.js';

@@ -18,6 +18,7 @@ import {
   newParameters,
   type PlugConfig,
   PlugModel,
+  packedLayers,
   packTexts,
   plugConfigOfSize,
   textBatch,
@@ -137,7 +138,7 @@ describe('a model that is packed for inference', () => {
         using model = loadModel(folder, { precision });
         assert.equal(model.precision, precision);
         assert.ok([...model.parameters.values()].every((parameter) => !parameter.requiresGrad));
-        using wanted = new PlugModel(config, newParameters(7), precision);
+        using wanted = new PlugModel(config, newParameters(7), packedLayers(precision));
         assert.deepEqual(hiddenStates(model), hiddenStates(wanted));
         const target = join(parent, `packed-${precision}`);
         assert.throws(

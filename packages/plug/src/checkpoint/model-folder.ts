@@ -1,93 +1,147 @@
-// A model on disk: a folder with `config.json`, `model.safetensors` and, beside them, the tokenizer's files.
-import { mkdirSync, readFileSync } from 'node:fs';
+// A model on disk: a folder with `config.json`, weights (weight-files.ts) and, beside them, the tokenizer's files.
+import { mkdirSync, readFileSync, rmSync } from 'node:fs';
+import { freemem } from 'node:os';
 import { join } from 'node:path';
-import {
-  aten,
-  type DType,
-  keep,
-  type nn,
-  openSafetensors,
-  scope,
-  type Tensor,
-  writeSafetensors,
-} from '@openplug/torch';
+import { aten, type DType, keep, type nn, scope, writeSafetensors } from '@openplug/torch';
 import writeFileAtomic from 'write-file-atomic'; // chosen: temporary file, fsync and rename in one call
 import { CheckpointError, ConfigError } from '../errors.js';
 import {
+  type LinearLayers,
   type PlugConfig,
   PlugModel,
+  packedLayers,
   parsePlugConfig,
   plugConfig,
   plugConfigToJson,
   storedParameters,
+  trainableLayers,
 } from '../model/index.js';
+import type { TensorSource } from './tensor-source.js';
+import { indexFile, openWeights, weightsFile } from './weight-files.js';
+import {
+  bytesOf,
+  layersOfPrecision,
+  parseQuantization,
+  type StoredPrecision,
+  tiedName,
+} from './weight-format.js';
 
-const tiedName = 'cls.predictions.decoder_weight';
 const embeddingName = 'bert.embeddings.word_embeddings.weight';
 
 /** What `loadModel` may change. */
 export interface LoadOptions {
   /** Dtype of the parameters in memory. Default float32. */
   dtype?: DType;
-  /** Packs the weights for inference in this precision. Default: the model can be trained and saved. */
-  precision?: nn.Precision | undefined;
+  /**
+   * For inference: packs plain weights in this precision, or uses packed ones where they are stored, in theirs.
+   * `auto`: as they are stored, plain ones in float32. Default: the model can be trained and saved.
+   */
+  precision?: nn.Precision | 'auto' | undefined;
   /** Changes to the stored configuration, for example dropout for fine-tuning. */
   changes?: Partial<PlugConfig>;
+  /** Leaves out a decoder that is there. Default false. */
+  encoderOnly?: boolean;
 }
 
 /** Reads and checks `config.json` of a model folder. @throws ConfigError */
 export function readModelConfig(folder: string): PlugConfig {
+  const { path, json } = readConfigFile(folder);
+  return parsePlugConfig(json, path);
+}
+
+/** The precision in which a folder's weights are packed; undefined when they are plain. @throws ConfigError */
+export function readStoredPrecision(folder: string): StoredPrecision | undefined {
+  const { path, json } = readConfigFile(folder);
+  return parseQuantization(json, path);
+}
+
+function readConfigFile(folder: string): { path: string; json: object } {
   const path = join(folder, 'config.json');
   let text: string;
   try {
     text = readFileSync(path, 'utf8');
   } catch (error) {
     throw new ConfigError(
-      `${path} cannot be read (${(error as Error).message}). A model folder has config.json and model.safetensors.`,
+      `${path} cannot be read (${(error as Error).message}). A model folder has config.json and ${weightsFile}.`,
     );
   }
+  let json: unknown;
   try {
-    return parsePlugConfig(JSON.parse(text), path);
+    json = JSON.parse(text);
   } catch (error) {
-    if (error instanceof SyntaxError) throw new ConfigError(`${path} is not valid JSON: ${error.message}`);
-    throw error;
+    throw new ConfigError(`${path} is not valid JSON: ${(error as Error).message}`);
   }
+  if (typeof json !== 'object' || json === null || Array.isArray(json))
+    throw new ConfigError(`${path}: expected a JSON object with the model's configuration.`);
+  return { path, json };
 }
 
 /**
  * Loads a model folder. Strict: every parameter must be there in its shape, and nothing else.
- * @throws CheckpointError naming the tensor that is missing, misshapen or unknown
- * @throws ConfigError when `config.json` or `changes` make no configuration
+ * @throws CheckpointError naming the tensor that is missing, misshapen or unknown, or when memory is too small
+ * @throws ConfigError when `config.json` or `changes` make no configuration, or the precision is not the stored one
  */
 export function loadModel(folder: string, options: LoadOptions = {}): PlugModel {
-  const stored = readModelConfig(folder);
-  const config = plugConfig({ ...stored, ...options.changes }, `changes to ${folder}`);
-  const path = join(folder, 'model.safetensors');
-  const file = openSafetensors(path);
-  try {
-    // The scope frees what was already read when the file turns out not to fit.
-    return scope(() => {
-      const source = storedParameters(file, path, options.dtype);
-      const model = new PlugModel(config, source, options.precision);
-      checkTied(file, path);
-      const extra = file.names().filter((name) => !source.used.has(name) && name !== tiedName);
-      if (extra.length > 0)
-        throw new CheckpointError(
-          `${path}: ${extra.length} tensors belong to no part of the configured model, the first is "${extra[0]}". ` +
-            'Do num_hidden_layers, dec_hidden_layers and pre_ln in config.json describe this file?',
-        );
-      for (const held of model.tensors()) keep(held);
-      return model;
-    });
-  } finally {
-    file.close();
-  }
+  const { dtype = 'float32', precision, encoderOnly = false, changes } = options;
+  const decoderLess = encoderOnly ? { decHiddenLayers: 0 } : {};
+  const config = plugConfig(
+    { ...readModelConfig(folder), ...decoderLess, ...changes },
+    `changes to ${folder}`,
+  );
+  const stored = readStoredPrecision(folder);
+  const layers = layersFor(folder, stored, precision);
+  using weights = openWeights(folder);
+  const { path } = weights;
+  if (!stored) checkMemory(weights, dtype);
+  // The scope frees what was already read when the file turns out not to fit.
+  return scope(() => {
+    const source = storedParameters(weights, path, dtype);
+    const model = new PlugModel(config, source, layers);
+    if (!stored) checkTied(weights, path);
+    const leftOut = (name: string): boolean => encoderOnly && name.startsWith('decoder.');
+    const extra = weights
+      .names()
+      .filter((name) => !source.used.has(name) && name !== tiedName && !leftOut(name));
+    if (extra.length > 0)
+      throw new CheckpointError(
+        `${path}: ${extra.length} tensors belong to no part of the configured model, the first is "${extra[0]}". ` +
+          'Do num_hidden_layers, dec_hidden_layers and pre_ln in config.json describe this file?',
+      );
+    for (const held of model.tensors()) keep(held);
+    return model;
+  });
+}
+
+function layersFor(
+  folder: string,
+  stored: StoredPrecision | undefined,
+  asked: LoadOptions['precision'],
+): LinearLayers {
+  if (!stored) return asked ? packedLayers(asked === 'auto' ? 'float32' : asked) : trainableLayers;
+  if (asked === 'auto' || asked === stored) return layersOfPrecision(stored);
+  throw new ConfigError(
+    `The weights in ${folder} are packed for inference in ${stored}; they cannot be ` +
+      `${asked ? `computed with in ${asked}` : 'trained, scored by the trainable path or saved'}. ` +
+      'Use the model that they were made from.',
+  );
+}
+
+/** Plain weights are copied into memory, at least once. */
+function checkMemory(weights: TensorSource, dtype: DType): void {
+  const bytes = weights
+    .names()
+    .reduce((total, name) => total + bytesOf({ dtype, shape: weights.info(name).shape }), 0);
+  if (bytes > freemem())
+    throw new CheckpointError(
+      `${weights.path} takes ${(bytes / 1e9).toFixed(1)} GB in memory as ${dtype}, ` +
+        `but ${(freemem() / 1e9).toFixed(1)} GB are free. \`plug quantize\` makes a folder that is used where it is on disk.`,
+    );
 }
 
 /** The output embedding is the word embedding; a file that also stores it must store the same numbers. */
-function checkTied(file: { has(name: string): boolean; tensor(name: string): Tensor }, path: string): void {
-  if (!file.has(tiedName)) return;
-  const equal = scope(() => aten.equal(file.tensor(tiedName), file.tensor(embeddingName)));
+function checkTied(weights: TensorSource, path: string): void {
+  if (!weights.has(tiedName)) return;
+  const equal = scope(() => aten.equal(weights.tensor(tiedName), weights.tensor(embeddingName)));
   if (!equal)
     throw new CheckpointError(
       `${path}: "${tiedName}" differs from "${embeddingName}", but the two are one tied parameter.`,
@@ -105,7 +159,8 @@ export function saveModel(folder: string, model: PlugModel): void {
         'Load it without a precision to save it.',
     );
   mkdirSync(folder, { recursive: true });
-  writeSafetensors(join(folder, 'model.safetensors'), model.parameters, { format: 'openplug', version: '1' });
+  writeSafetensors(join(folder, weightsFile), model.parameters, { format: 'pt', openplug_version: '1' });
+  rmSync(join(folder, indexFile), { force: true }); // of what was there before
   writeFileAtomic.sync(
     join(folder, 'config.json'),
     `${JSON.stringify(plugConfigToJson(model.config), null, 2)}\n`,

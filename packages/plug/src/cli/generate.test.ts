@@ -141,8 +141,8 @@ describe('plug generate', () => {
     failing(['--prompt', '春', '--top-p', '2'], /topP: got 2 \(from --top-p\), expected number > 0 and ≤ 1/);
     failing(['--prompt', '春', '--model', join(run, 'none')], /no such folder/);
     failing(
-      ['--prompt', '春', '--precision', 'int4'],
-      /precision: got "int4".*expected one of float32, bfloat16, int8/,
+      ['--prompt', '春', '--precision', 'int3'],
+      /precision: got "int3".*expected one of auto, float32/,
     );
     failing(['--prompt', '春', '--profile', join(run, 'none', 'trace.json')], /there is no folder .*none/);
   });

@@ -44,10 +44,10 @@ const schema = z.strictObject({
     .optional()
     .describe("folder with vocab.txt, or a vocab.txt, in place of the model folder's"),
   precision: z
-    .enum(['float32', 'bfloat16', 'int8'])
-    .default('float32')
+    .enum(['auto', 'float32', 'bfloat16', 'int8'])
+    .default('auto')
     .describe(
-      'how the weights of matrix products are kept: float32 as they are; bfloat16 in half the memory, with 8 bits of precision; int8 in a quarter, rounded to 255 steps, as are activations',
+      'how the weights of matrix products are kept: float32 as they are; bfloat16 in half the memory, with 8 bits of precision; int8 in a quarter, rounded to 255 steps, as are activations; auto as they are stored by plug quantize, else float32',
     ),
   profile: z
     .string()
@@ -130,7 +130,7 @@ export function registerGenerate(program: Command): void {
         .reduce((sum, { tokenIds }) => sum + tokenIds.length, 0);
       return {
         model: folder,
-        precision,
+        precision: model.precision,
         results,
         tokens,
         seconds,

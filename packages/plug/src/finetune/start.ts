@@ -1,15 +1,8 @@
 // The models that fine-tuning starts from.
-import { join } from 'node:path';
-import { noGrad, openSafetensors, tensor } from '@openplug/torch';
+import { noGrad, tensor } from '@openplug/torch';
 import { loadModel, readModelConfig } from '../checkpoint/index.js';
-import { CheckpointError, ConfigError } from '../errors.js';
-import {
-  newParameters,
-  type ParameterSource,
-  type PlugConfig,
-  PlugModel,
-  storedParameters,
-} from '../model/index.js';
+import { ConfigError } from '../errors.js';
+import { newParameters, type ParameterSource, type PlugConfig, PlugModel } from '../model/index.js';
 import { loadTokenizer } from '../text/index.js';
 import { PlugClassifier } from './classifier.js';
 import { PlugGenerator } from './generator.js';
@@ -27,7 +20,9 @@ export function startClassifier(
   const config = { ...readModelConfig(folder), decHiddenLayers: 0, ...dropoutOf(settings) };
   checkVocabulary(folder, tokenizer, config.originalVocabSize);
   const fresh = newParameters(settings.seed);
-  const model = settings.fromScratch ? new PlugModel(config, fresh) : loadEncoder(folder, config);
+  const model = settings.fromScratch
+    ? new PlugModel(config, fresh)
+    : loadModel(folder, { encoderOnly: true, changes: dropoutOf(settings) });
   try {
     const head = settings.initialHead === 'sentence' ? sentenceRows(model, task) : fresh;
     return new PlugClassifier(model, tokenizer, task, settings.maxLength, head);
@@ -59,19 +54,6 @@ export function startGenerator(
 
 function dropoutOf({ dropout }: ResolvedFinetuneSettings): Partial<PlugConfig> {
   return dropout === undefined ? {} : { hiddenDropoutProb: dropout, attentionProbsDropoutProb: dropout };
-}
-
-function loadEncoder(folder: string, config: PlugConfig): PlugModel {
-  const path = join(folder, 'model.safetensors');
-  using file = openSafetensors(path);
-  const source = storedParameters(file, path);
-  const model = new PlugModel(config, source);
-  const known = (name: string): boolean =>
-    source.used.has(name) || name.startsWith('decoder.') || name === 'cls.predictions.decoder_weight';
-  const extra = file.names().find((name) => !known(name));
-  if (extra === undefined) return model;
-  model[Symbol.dispose]();
-  throw new CheckpointError(`${path}: tensor "${extra}" belongs to no part of the configured model.`);
 }
 
 /** The head as rows of `cls.seq_relationship`: those of the classes that the task's labels were in pre-training. */

@@ -81,6 +81,10 @@ export class SelfAttention {
     this.#dropoutP = config.attentionProbsDropoutProb;
   }
 
+  prefetch(): void {
+    for (const linear of [this.#queryKeyValue, this.#dense]) linear.prefetch?.();
+  }
+
   /** [N, E] → [N, E]. */
   forward(x: Tensor, attend: Attend, sites: DropoutSites): Tensor {
     const options = { numHeads: this.#numHeads, dropoutP: this.#dropoutP, sites };

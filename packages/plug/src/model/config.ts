@@ -70,6 +70,7 @@ const ignoredFields = new Set([
   'weight_decay',
   'model_type',
   'architectures',
+  'quantization_config', // read beside the weights, which it describes
 ]);
 
 const defaults = {

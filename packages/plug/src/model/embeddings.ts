@@ -3,7 +3,7 @@ import { nn, type Tensor } from '@openplug/torch';
 import type { TextBatch } from './batch.js';
 import type { PlugConfig } from './config.js';
 import { DropoutSites, type ForwardOptions } from './forward.js';
-import { type LayerNorm, layerNorm } from './layers.js';
+import { type LayerNorm, layerNorm, type Product } from './layers.js';
 import type { ParameterScope } from './parameters.js';
 
 /** What is looked up of each token, int64 [N] each. */
@@ -11,19 +11,19 @@ export type EmbeddedTokens = Pick<TextBatch, 'ids' | 'positionIds' | 'tokenTypeI
 
 export class Embeddings {
   /** hidden · word_embeddingsᵀ + bias, the output of the MLM and LM heads: [M, E] → [M, V]. */
-  readonly project: (hidden: Tensor, bias?: Tensor) => Tensor;
+  readonly project: Product;
   readonly #wordEmbeddings: Tensor;
   readonly #positionEmbeddings: Tensor;
   readonly #tokenTypeEmbeddings: Tensor;
   readonly #norm: LayerNorm;
   readonly #config: PlugConfig;
 
-  constructor(config: PlugConfig, scope: ParameterScope) {
+  /** @param predictions the scope of the output embedding, `decoder_weight`, which is the word embedding */
+  constructor(config: PlugConfig, scope: ParameterScope, predictions: ParameterScope) {
     const { hiddenSize, initializerRange: std } = config;
-    const table = (name: string, rows: number): Tensor =>
-      scope.in(name).get('weight', [rows, hiddenSize], { std });
+    const table = (name: string, rows: number): Tensor => scope.in(name).table(rows, hiddenSize, std);
     this.#wordEmbeddings = table('word_embeddings', config.vocabSize);
-    this.project = scope.shared(this.#wordEmbeddings);
+    this.project = predictions.tied('decoder_weight', this.#wordEmbeddings);
     this.#positionEmbeddings = table('position_embeddings', config.maxPositionEmbeddings);
     this.#tokenTypeEmbeddings = table('token_type_embeddings', config.typeVocabSize);
     this.#norm = layerNorm(scope.in('LayerNorm'), hiddenSize, config.layernormEpsilon);
@@ -35,11 +35,16 @@ export class Embeddings {
    * @param layer number that keys this call's dropout
    */
   forward(batch: EmbeddedTokens, options: ForwardOptions, layer: number): Tensor {
-    const summed = nn
-      .embedding(this.#wordEmbeddings, batch.ids)
-      .add(nn.embedding(this.#positionEmbeddings, batch.positionIds))
-      .add(nn.embedding(this.#tokenTypeEmbeddings, batch.tokenTypeIds));
+    const summed = lookUp(this.#wordEmbeddings, batch.ids)
+      .add(lookUp(this.#positionEmbeddings, batch.positionIds))
+      .add(lookUp(this.#tokenTypeEmbeddings, batch.tokenTypeIds));
     const sites = new DropoutSites(options, layer);
     return nn.dropout(this.#norm.forward(summed), sites.rate(this.#config.hiddenDropoutProb), sites.next());
   }
+}
+
+/** Rows of a table; those stored in half precision are summed in fp32. */
+function lookUp(table: Tensor, ids: Tensor): Tensor {
+  const rows = nn.embedding(table, ids);
+  return table.dtype === 'float64' ? rows : rows.to('float32');
 }

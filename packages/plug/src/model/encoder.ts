@@ -32,6 +32,11 @@ class EncoderLayer {
     this.#index = index;
   }
 
+  prefetch(): void {
+    this.#attention.prefetch();
+    for (const linear of [this.#intermediate, this.#output]) linear.prefetch?.();
+  }
+
   /** [N, E] → [N, E]. */
   forward(x: Tensor, attend: Attend, options: ForwardOptions): Tensor {
     const { preLn, hiddenDropoutProb } = this.#config;
@@ -72,8 +77,10 @@ export class Encoder {
   forward(embedded: Tensor, layout: TextLayout, options: ForwardOptions): Tensor {
     const attend = amongTexts(layout, false);
     let x = embedded;
-    for (const layer of this.#layers)
+    for (const [index, layer] of this.#layers.entries()) {
+      this.#layers[index + 1]?.prefetch();
       x = runLayer(options, (input) => layer.forward(input!, attend, options), [x]);
+    }
     if (!this.#finalNorm) return x;
     const once = this.#finalNorm.forward(x);
     return this.#config.doubleFinalNorm ? this.#finalNorm.forward(once) : once;

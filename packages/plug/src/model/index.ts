@@ -10,8 +10,9 @@ export {
 export { DecoderCache } from './cache.js';
 export { type PlugConfig, parsePlugConfig, plugConfig, plugConfigToJson } from './config.js';
 export { type ForwardOptions, inference } from './forward.js';
-export { trainableLayers } from './layers.js';
+export { type LinearLayers, packedLayers, packedName, storedLayers, trainableLayers } from './layers.js';
 export { lmLoss, mlmLoss, sentenceLoss } from './losses.js';
+export { listParameters, type ParameterInfo } from './parameter-list.js';
 export {
   choosingParameters,
   decaysWeight,

@@ -1,49 +1,122 @@
 // The layers that everything is made of. What differs between training, precisions and quantisation is how linear
 // layers are made; the forward pass does not know.
-import { type DType, nn, type Tensor } from '@openplug/torch';
+import { type DType, nn, prefetch, type Tensor } from '@openplug/torch';
 import type { ParameterScope } from './parameters.js';
 
 /** An affine map over the last dimension. */
 export interface Linear {
   /** [N, in] → [N, out], in the dtype of `x`; with gelu (exact erf form) on the result if asked. */
   forward(x: Tensor, activation?: 'gelu'): Tensor;
+  /** Has the weight read from disk in the background, if that is where it is. */
+  prefetch?(): void;
 }
 
-/** Makes linear layers. */
+/** x·weightᵀ + bias: [N, in] → [N, out]. */
+export type Product = (x: Tensor, bias?: Tensor) => Tensor;
+
+/** Makes linear layers, and the tables whose rows are looked up. */
 export interface LinearLayers {
+  /** How the weights are packed for inference; absent from layers that can be trained and saved. */
+  readonly precision?: nn.Precision;
   /** A layer with a bias, of the parameters `weight` [out, in] and `bias` [out] in `scope`. */
   linear(scope: ParameterScope, inputSize: number, outputSize: number, std: number): Linear;
-  /** x·weightᵀ for a weight that belongs to another part (the tied word embedding): [N, in] → [N, out]. */
-  shared(scope: ParameterScope, weight: Tensor): (x: Tensor, bias?: Tensor) => Tensor;
+  /** The parameter `weight` [rows, width] in `scope`. */
+  table(scope: ParameterScope, rows: number, width: number, std: number): Tensor;
+  /** The product with a table, which files may hold a second time as the parameter `name` of `scope`. */
+  tied(scope: ParameterScope, name: string, table: Tensor): Product;
+  /** A linear layer that files hold and nothing computes with. */
+  unused(scope: ParameterScope, inputSize: number, outputSize: number, std: number): void;
+}
+
+function makeParameters(scope: ParameterScope, inputSize: number, outputSize: number, std: number) {
+  const weight = scope.get('weight', [outputSize, inputSize], { std });
+  const bias = scope.get('bias', [outputSize], 'zeros');
+  return { weight, bias };
 }
 
 /** Layers that can be trained and saved: weights as they were given, cast to the compute dtype at each call. */
 export const trainableLayers: LinearLayers = {
   linear(scope, inputSize, outputSize, std) {
-    const weight = scope.get('weight', [outputSize, inputSize], { std });
-    const bias = scope.get('bias', [outputSize], 'zeros');
+    const { weight, bias } = makeParameters(scope, inputSize, outputSize, std);
     return {
       forward: (x, activation) =>
         activation === 'gelu' ? nn.biasGelu(nn.linear(x, weight), bias) : nn.linear(x, weight, bias),
     };
   },
-  shared: (_, weight) => (x, bias) => nn.linear(x, weight, bias),
+  table: (scope, rows, width, std) => scope.get('weight', [rows, width], { std }),
+  tied: (_, _name, table) => (x, bias) => nn.linear(x, table, bias),
+  unused: (...layer) => void makeParameters(...layer),
 };
 
-/** Layers for inference, their weights packed for fast products. */
+function packedLinear(weight: nn.PackedWeight, bias: Tensor): Linear {
+  return {
+    forward: (x, activation) => nn.packedLinear(x, weight, bias, activation),
+    prefetch: () => {
+      for (const part of weight.tensors) prefetch(part);
+    },
+  };
+}
+
+/** What layers for inference have in common: tables stay where they are stored, and what is unused is not kept. */
+const inferenceTables: Pick<LinearLayers, 'table' | 'unused'> = {
+  table: (scope, rows, width, std) => scope.hold('weight', [rows, width], { std }),
+  unused(scope, inputSize, outputSize, std) {
+    scope.borrow('weight', [outputSize, inputSize], { std }).dispose();
+    scope.borrow('bias', [outputSize], 'zeros').dispose();
+  },
+};
+
+/** Layers for inference, their weights packed for fast products while the model is loaded. */
 export function packedLayers(precision: nn.Precision): LinearLayers {
   return {
+    ...inferenceTables,
+    precision,
     linear(scope, inputSize, outputSize, std) {
       using weight = scope.borrow('weight', [outputSize, inputSize], { std });
       const packed = scope.own(nn.packLinear(weight, precision));
-      const bias = scope.get('bias', [outputSize], 'zeros');
-      return { forward: (x, activation) => nn.packedLinear(x, packed, bias, activation) };
+      return packedLinear(packed, scope.get('bias', [outputSize], 'zeros'));
     },
-    shared(scope, weight) {
-      const packed = scope.own(nn.packLinear(weight, precision));
+    tied(scope, _, table) {
+      const packed = scope.own(nn.packLinear(table, precision));
       return (x, bias) => nn.packedLinear(x, packed, bias);
     },
   };
+}
+
+/**
+ * Layers for inference whose weights were packed before they were stored, and are used where they are stored: of the
+ * tensors `weight_packed`, … instead of `weight`.
+ * @param tiedPrecision of the output embedding
+ */
+export function storedLayers(precision: nn.Precision, tiedPrecision: nn.Precision): LinearLayers {
+  const stored = (
+    scope: ParameterScope,
+    name: string,
+    [outputSize, inputSize]: [number, number],
+    packing: nn.Precision,
+  ): nn.PackedWeight => {
+    const parts = nn
+      .packedShapes(outputSize, inputSize, packing)
+      .map(({ suffix, shape }) => scope.borrow(packedName(name, suffix), shape, 'zeros'));
+    return scope.own(nn.packedFrom(parts, outputSize, packing));
+  };
+  return {
+    ...inferenceTables,
+    precision,
+    linear(scope, inputSize, outputSize) {
+      const weight = stored(scope, 'weight', [outputSize, inputSize], precision);
+      return packedLinear(weight, scope.get('bias', [outputSize], 'zeros'));
+    },
+    tied(scope, name, table) {
+      const weight = stored(scope, name, table.shape as [number, number], tiedPrecision);
+      return (x, bias) => nn.packedLinear(x, weight, bias);
+    },
+  };
+}
+
+/** The name of one of the tensors that a packed weight consists of: `weight` → `weight_scale`. */
+export function packedName(name: string, suffix: string): string {
+  return `${name}_${suffix}`;
 }
 
 /** Layer normalisation with its own weight and bias [E]. */

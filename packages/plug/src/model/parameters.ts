@@ -3,7 +3,7 @@
 import { aten, type DType, empty, Generator, type nn, noGrad, type Tensor } from '@openplug/torch';
 import { CheckpointError } from '../errors.js';
 import { mix32 } from '../random.js';
-import { type Linear, type LinearLayers, trainableLayers } from './layers.js';
+import type { Linear, LinearLayers, Product } from './layers.js';
 
 /** How a new parameter starts: normal(0, std), or a constant. */
 export type Initializer = { std: number } | 'zeros' | 'ones';
@@ -118,7 +118,7 @@ export class ParameterScope {
   get(name: string, shape: readonly number[], initializer: Initializer): Tensor {
     const full = this.#prefix + name;
     const parameter = this.#parts.source.get(full, shape, initializer);
-    parameter.requiresGrad = this.#parts.layers === trainableLayers;
+    parameter.requiresGrad = this.#parts.layers.precision === undefined;
     this.#parts.parameters.set(full, parameter);
     return parameter;
   }
@@ -134,9 +134,26 @@ export class ParameterScope {
     return this.#parts.layers.linear(this, inputSize, outputSize, std);
   }
 
-  /** A product with a weight of another scope. */
-  shared(weight: Tensor): (x: Tensor, bias?: Tensor) => Tensor {
-    return this.#parts.layers.shared(this, weight);
+  /** A table of rows, this scope's `weight`. */
+  table(rows: number, width: number, std: number): Tensor {
+    return this.#parts.layers.table(this, rows, width, std);
+  }
+
+  /** The product with a table of another scope. */
+  tied(name: string, table: Tensor): Product {
+    return this.#parts.layers.tied(this, name, table);
+  }
+
+  /** A linear layer that files hold and nothing computes with. */
+  unused(inputSize: number, outputSize: number, std: number): void {
+    this.#parts.layers.unused(this, inputSize, outputSize, std);
+  }
+
+  /** One parameter for reading only, recorded under its full name. */
+  hold(name: string, shape: readonly number[], initializer: Initializer): Tensor {
+    const parameter = this.borrow(name, shape, initializer);
+    this.#parts.parameters.set(this.#prefix + name, parameter);
+    return parameter;
   }
 
   /** Gives the model a packed weight to dispose of. */

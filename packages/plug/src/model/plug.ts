@@ -9,7 +9,7 @@ import { Embeddings } from './embeddings.js';
 import { Encoder } from './encoder.js';
 import type { ForwardOptions } from './forward.js';
 import { MaskedLmHead, SentenceHead, withoutPaddingVocab } from './heads.js';
-import { packedLayers, trainableLayers } from './layers.js';
+import { type LinearLayers, trainableLayers } from './layers.js';
 import { type ModelParts, ParameterScope, type ParameterSource } from './parameters.js';
 
 /** PLUG, or with `decHiddenLayers` = 0 its StructBERT encoder alone. Legend of shapes: README.md in this folder. */
@@ -31,9 +31,9 @@ export class PlugModel implements Disposable {
   readonly #maskedLm: MaskedLmHead;
   readonly #sentence: SentenceHead;
 
-  /** @param precision packs the weights for inference in that precision. Default: they can be trained. */
-  constructor(config: PlugConfig, source: ParameterSource, precision?: nn.Precision) {
-    const layers = precision ? packedLayers(precision) : trainableLayers;
+  /** @param layers how linear layers are made. Default: they can be trained. */
+  constructor(config: PlugConfig, source: ParameterSource, layers: LinearLayers = trainableLayers) {
+    const { precision } = layers;
     const parts: ModelParts = { source, layers, parameters: new Map(), packed: [] };
     const root = new ParameterScope(parts);
     this.config = config;
@@ -42,11 +42,12 @@ export class PlugModel implements Disposable {
     this.inference = { computeDType: precision === 'bfloat16' ? 'bfloat16' : 'float32' };
     this.#packed = parts.packed;
     const bert = root.in('bert');
-    this.#embeddings = new Embeddings(config, bert.in('embeddings'));
+    const predictions = root.in('cls').in('predictions');
+    this.#embeddings = new Embeddings(config, bert.in('embeddings'), predictions);
     this.#encoder = new Encoder(config, bert.in('encoder'));
     // Published files hold a pooler; nothing in the forward pass uses it.
-    bert.in('pooler').in('dense').linear(config.hiddenSize, config.hiddenSize, config.initializerRange);
-    this.#maskedLm = new MaskedLmHead(config, root.in('cls').in('predictions'));
+    bert.in('pooler').in('dense').unused(config.hiddenSize, config.hiddenSize, config.initializerRange);
+    this.#maskedLm = new MaskedLmHead(config, predictions);
     this.#sentence = new SentenceHead(config, root.in('cls').in('seq_relationship'));
     if (config.decHiddenLayers > 0) this.#decoder = new Decoder(config, root.in('decoder').in('decoder'));
   }

@@ -13,6 +13,7 @@ import {
   type ParameterSource,
   type PlugConfig,
   PlugModel,
+  packedLayers,
   packTexts,
   plugConfig,
   sentenceLoss,
@@ -52,7 +53,11 @@ export function smallModel(
   changes: Partial<PlugConfig> = {},
   { seed = 1, dtype = 'float64', precision }: SmallModelOptions = {},
 ): PlugModel {
-  return new PlugModel({ ...smallConfig, ...changes }, randomParameters(seed, dtype), precision);
+  return new PlugModel(
+    { ...smallConfig, ...changes },
+    randomParameters(seed, dtype),
+    precision && packedLayers(precision),
+  );
 }
 
 /** The four kinds of model that share the code: both norm orders, encoder normalised once or twice. */

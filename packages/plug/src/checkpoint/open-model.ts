@@ -1,0 +1,71 @@
+// Models that are read parameter by parameter: a model folder, and one with new weights.
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { CheckpointError, ConfigError } from '../errors.js';
+import { listParameters, newParameters, type PlugConfig } from '../model/index.js';
+import { readModelConfig, readStoredPrecision } from './model-folder.js';
+import type { OpenedModel } from './tensor-source.js';
+import { openWeights } from './weight-files.js';
+
+const tokenizerFiles = ['vocab.txt', 'tokenizer_config.json'];
+
+/** The tokenizer's files in a folder. */
+export function tokenizerFilesIn(folder: string): string[] {
+  return tokenizerFiles.map((name) => join(folder, name)).filter((path) => existsSync(path));
+}
+
+/**
+ * Opens a folder of plain weights, to be converted.
+ * @throws CheckpointError or ConfigError when it is none, or its weights are packed, which cannot be undone
+ */
+export function openModelFolder(folder: string): OpenedModel {
+  const config = readModelConfig(folder);
+  const precision = readStoredPrecision(folder);
+  if (precision)
+    throw new ConfigError(
+      `The weights in ${folder} are packed in ${precision} already and have lost what they were rounded from. ` +
+        'Convert the model that they were made from.',
+    );
+  const weights = openWeights(folder);
+  return {
+    kind: 'model folder',
+    config,
+    weights,
+    tokenizerFiles: tokenizerFilesIn(folder),
+    notes: [],
+    [Symbol.dispose]: () => weights[Symbol.dispose](),
+  };
+}
+
+/**
+ * A model with new weights, which are drawn when they are read.
+ * @param vocabulary paths of the tokenizer's files
+ */
+export function newModel(config: PlugConfig, seed: number, vocabulary: readonly string[] = []): OpenedModel {
+  const parameters = new Map(listParameters(config).map((parameter) => [parameter.name, parameter]));
+  const drawn = newParameters(seed);
+  const path = `new weights of seed ${seed}`;
+  const find = (name: string) => {
+    const parameter = parameters.get(name);
+    if (!parameter) throw new CheckpointError(`${path}: this configuration has no tensor "${name}".`);
+    return parameter;
+  };
+  return {
+    kind: 'new model',
+    config,
+    weights: {
+      path,
+      names: () => [...parameters.keys()],
+      has: (name) => parameters.has(name),
+      info: (name) => ({ dtype: 'float32', shape: find(name).shape }),
+      tensor(name) {
+        const { shape, initializer } = find(name);
+        return drawn.get(name, shape, initializer);
+      },
+      [Symbol.dispose]() {},
+    },
+    tokenizerFiles: vocabulary,
+    notes: [],
+    [Symbol.dispose]() {},
+  };
+}

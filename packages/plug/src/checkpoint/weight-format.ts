@@ -1,0 +1,124 @@
+// How the weights of a model folder are stored: plainly in one dtype, or packed for inference, to be memory-mapped and
+// multiplied where they lie. A packed folder says so in `config.json`, in the field `quantization_config`.
+import { bytesPerElement, type DType, nn, scope, type Tensor, type TensorInfo } from '@openplug/torch';
+import { z } from 'zod';
+import { ConfigError } from '../errors.js';
+import {
+  type LinearLayers,
+  listParameters,
+  type ParameterInfo,
+  type PlugConfig,
+  packedName,
+  storedLayers,
+} from '../model/index.js';
+import type { TensorSource } from './tensor-source.js';
+
+/** Dtypes of plain weights, which can be trained, exported and packed. */
+export const plainDTypes = ['float32', 'float16', 'bfloat16'] as const;
+export type PlainDType = (typeof plainDTypes)[number];
+
+/** Precisions in which weights can be stored packed. */
+export const storedPrecisions = ['int8', 'bfloat16'] as const;
+export type StoredPrecision = (typeof storedPrecisions)[number];
+
+export type WeightFormat = { readonly dtype: PlainDType } | { readonly precision: StoredPrecision };
+
+/**
+ * The output embedding decides which token is written and is a small part of a large model: it stays at 8 bits or
+ * more. Tables and unused weights are kept in bfloat16; biases and norms in float32.
+ */
+const tiedPrecision = { int8: 'int8', bfloat16: 'bfloat16' } as const satisfies Record<
+  StoredPrecision,
+  nn.Precision
+>;
+const tableDType: DType = 'bfloat16';
+
+const tableName = 'bert.embeddings.word_embeddings.weight';
+/** The output embedding under its published name; it is the word embedding. */
+export const tiedName = 'cls.predictions.decoder_weight';
+
+/** What `config.json` says of packed weights. */
+const quantizationSchema = z.strictObject({
+  quant_method: z.literal('openplug'),
+  format_version: z.literal(1),
+  precision: z.enum(storedPrecisions),
+});
+
+/** The field `quantization_config` of `config.json`. */
+export function quantizationToJson(precision: StoredPrecision): z.output<typeof quantizationSchema> {
+  return { quant_method: 'openplug', format_version: 1, precision };
+}
+
+/** The precision in which a folder's weights are packed; undefined when they are plain. @throws ConfigError */
+export function parseQuantization(config: object, where: string): StoredPrecision | undefined {
+  const { quantization_config: field } = config as { quantization_config?: unknown };
+  if (field === undefined) return undefined;
+  const checked = quantizationSchema.safeParse(field);
+  if (checked.success) return checked.data.precision;
+  throw new ConfigError(
+    `${where}: "quantization_config" is ${JSON.stringify(field)}, which is not a way in which OpenPLUG stores ` +
+      `weights (${JSON.stringify(quantizationToJson('int8'))}). Was the folder made by another program or a newer version?`,
+  );
+}
+
+/** The layers of a model whose weights are stored packed. */
+export function layersOfPrecision(precision: StoredPrecision): LinearLayers {
+  return storedLayers(precision, tiedPrecision[precision]);
+}
+
+/** Some tensors of a file that are made of one parameter. */
+export interface Piece {
+  /** The parameter, and how many elements it has. */
+  readonly parameter: string;
+  readonly tensors: readonly (readonly [name: string, info: TensorInfo])[];
+  /** Makes them of the parameter as it is given, in the order of `tensors`. */
+  make(parameter: Tensor): Tensor[];
+}
+
+/** What a folder of this format holds for this configuration, in the order in which it is stored. */
+export function piecesOf(config: PlugConfig, format: WeightFormat): Piece[] {
+  const parameters = listParameters(config);
+  if ('dtype' in format) return parameters.map((parameter) => plain(parameter, format.dtype));
+  const { precision } = format;
+  const table = parameters.find(({ name }) => name === tableName)!;
+  return [
+    ...parameters.map((parameter) =>
+      parameter.role === 'linear'
+        ? packed(parameter, parameter.name, precision)
+        : plain(parameter, parameter.shape.length === 2 ? tableDType : 'float32'),
+    ),
+    packed(table, tiedName, tiedPrecision[precision]),
+  ];
+}
+
+function plain({ name, shape }: ParameterInfo, dtype: DType): Piece {
+  return {
+    parameter: name,
+    tensors: [[name, { dtype, shape }]],
+    make: (parameter) => [parameter.to(dtype)],
+  };
+}
+
+function packed({ name: parameter, shape }: ParameterInfo, name: string, precision: nn.Precision): Piece {
+  const [outFeatures, inFeatures] = shape as [number, number];
+  return {
+    parameter,
+    tensors: nn
+      .packedShapes(outFeatures, inFeatures, precision)
+      .map(({ suffix, dtype, shape: size }) => [packedName(name, suffix), { dtype, shape: size }]),
+    make: (weight) => [...nn.packLinear(weight, precision).tensors],
+  };
+}
+
+/** Bytes of a tensor. */
+export function bytesOf({ dtype, shape }: TensorInfo): number {
+  return shape.reduce((product, size) => product * size, bytesPerElement[dtype]);
+}
+
+/** A piece's tensors from where the parameter is; the caller disposes of them. */
+export function makePiece(piece: Piece, weights: TensorSource): Tensor[] {
+  return scope(() => {
+    const parameter = weights.tensor(piece.parameter);
+    return piece.make(parameter);
+  });
+}
