@@ -7,9 +7,12 @@ import { registerDoctor } from './doctor.js';
 import { registerEvaluate } from './evaluate.js';
 import { registerFinetune } from './finetune.js';
 import { registerGenerate } from './generate.js';
+import { registerInit } from './init.js';
+import { registerInspect } from './inspect.js';
 import { flushOutput, printError } from './output.js';
 import { registerPretrain } from './pretrain.js';
 import { stopProgress } from './progress.js';
+import { registerQuantize } from './quantize.js';
 import { registerQuickstart } from './quickstart.js';
 import { registerTokenizer } from './tokenizer.js';
 
@@ -19,10 +22,13 @@ const registrations: readonly ((program: Command) => void)[] = [
   registerQuickstart,
   registerTokenizer,
   registerCorpus,
+  registerInit,
   registerPretrain,
   registerFinetune,
   registerEvaluate,
   registerGenerate,
+  registerQuantize,
+  registerInspect,
 ];
 
 /** The whole program, not yet run. */
