@@ -33,10 +33,10 @@ export interface LoadOptions {
   /** Dtype of the parameters in memory. Default float32. */
   dtype?: DType;
   /**
-   * For inference: packs plain weights in this precision, or uses packed ones where they are stored, in theirs.
-   * `auto`: as they are stored, plain ones in float32. Default: the model can be trained and saved.
+   * For inference: packs plain weights in this precision, or uses packed ones where they are stored, which must be in
+   * it (see `readStoredPrecision`). Default: the model can be trained and saved.
    */
-  precision?: nn.Precision | 'auto' | undefined;
+  precision?: nn.Precision | undefined;
   /** Changes to the stored configuration, for example dropout for fine-tuning. */
   changes?: Partial<PlugConfig>;
   /** Leaves out a decoder that is there. Default false. */
@@ -117,11 +117,11 @@ function layersFor(
   stored: StoredPrecision | undefined,
   asked: LoadOptions['precision'],
 ): LinearLayers {
-  if (!stored) return asked ? packedLayers(asked === 'auto' ? 'float32' : asked) : trainableLayers;
-  if (asked === 'auto' || asked === stored) return layersOfPrecision(stored);
+  if (!stored) return asked ? packedLayers(asked) : trainableLayers;
+  if (asked === stored) return layersOfPrecision(stored);
   throw new ConfigError(
     `The weights in ${folder} are packed for inference in ${stored}; they cannot be ` +
-      `${asked ? `computed with in ${asked}` : 'trained, scored by the trainable path or saved'}. ` +
+      `${asked ? `computed with in ${asked}` : 'trained or saved'}. ` +
       'Use the model that they were made from.',
   );
 }

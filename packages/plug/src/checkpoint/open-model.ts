@@ -7,11 +7,12 @@ import { readModelConfig, readStoredPrecision } from './model-folder.js';
 import type { OpenedModel } from './tensor-source.js';
 import { openWeights } from './weight-files.js';
 
-const tokenizerFiles = ['vocab.txt', 'tokenizer_config.json'];
+/** What belongs to a model beside its parameters; a checkpoint's folder also holds what only training needs. */
+const companions = ['vocab.txt', 'tokenizer_config.json', 'task.json', 'classifier.safetensors'];
 
-/** The tokenizer's files in a folder. */
-export function tokenizerFilesIn(folder: string): string[] {
-  return tokenizerFiles.map((name) => join(folder, name)).filter((path) => existsSync(path));
+/** Those of them that a folder has. */
+export function companionsIn(folder: string): string[] {
+  return companions.map((name) => join(folder, name)).filter((path) => existsSync(path));
 }
 
 /**
@@ -31,7 +32,7 @@ export function openModelFolder(folder: string): OpenedModel {
     kind: 'model folder',
     config,
     weights,
-    tokenizerFiles: tokenizerFilesIn(folder),
+    filesBeside: companionsIn(folder),
     notes: [],
     [Symbol.dispose]: () => weights[Symbol.dispose](),
   };
@@ -64,7 +65,7 @@ export function newModel(config: PlugConfig, seed: number, vocabulary: readonly 
       },
       [Symbol.dispose]() {},
     },
-    tokenizerFiles: vocabulary,
+    filesBeside: vocabulary,
     notes: [],
     [Symbol.dispose]() {},
   };

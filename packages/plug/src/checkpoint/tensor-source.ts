@@ -22,8 +22,8 @@ export interface OpenedModel extends Disposable {
   readonly config: PlugConfig;
   /** Exactly the parameters that `config` asks for; the tied `cls.predictions.decoder_weight` may be among them. */
   readonly weights: TensorSource;
-  /** Paths of the tokenizer's files, to be copied beside the weights. */
-  readonly tokenizerFiles: readonly string[];
+  /** Paths of files to be copied beside the weights: the tokenizer's, and those of a fine-tuned task. */
+  readonly filesBeside: readonly string[];
   /** What a user should know: heads that were not there and start anew, settings that were turned on. */
   readonly notes: readonly string[];
 }

@@ -116,7 +116,7 @@ describe('a packed model folder', () => {
       assert.equal(readStoredPrecision(folder), precision);
       const before = liveTensorCount();
       {
-        using stored = loadModel(folder, { precision: 'auto' });
+        using stored = loadModel(folder, { precision });
         assert.equal(stored.precision, precision);
         using packed = new PlugModel(config, newParameters(5), packedLayers(precision));
         const [got, wanted] = [outputs(stored), outputs(packed)];
@@ -124,14 +124,12 @@ describe('a packed model folder', () => {
         const largest = Math.max(...wanted.map(Math.abs));
         const worst = Math.max(...got.map((value, index) => Math.abs(value - wanted[index]!)));
         assert.ok(worst < 0.05 * largest, `${worst} of ${largest}`);
-        using again = loadModel(folder, { precision });
-        assert.deepEqual(outputs(again), got);
       }
       assert.equal(liveTensorCount(), before);
     });
 
     it(`in ${precision} takes no memory of its own but for biases and norms`, () => {
-      using stored = loadModel(folder, { precision: 'auto' });
+      using stored = loadModel(folder, { precision });
       const small = [...stored.parameters].filter(([name]) => !/embeddings\.weight$/.test(name));
       const bytes = small.reduce((total, [, { numel }]) => total + 4 * numel, 0);
       assert.equal(liveTensorBytes(), bytes);
@@ -165,7 +163,7 @@ describe('a packed model folder', () => {
       ],
     ] as const) {
       writeFileSync(path, JSON.stringify({ ...json, ...change }));
-      assert.throws(() => loadModel(folder, { precision: 'auto' }), isCheckpointError(pattern));
+      assert.throws(() => loadModel(folder, { precision: 'int8' }), isCheckpointError(pattern));
     }
   });
 });

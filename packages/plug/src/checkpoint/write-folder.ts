@@ -86,7 +86,7 @@ export async function writeModelFolder(
       ...plugConfigToJson(model.config),
       ...('precision' in format ? { quantization_config: quantizationToJson(format.precision) } : {}),
     });
-    for (const file of model.tokenizerFiles) await copyFile(file, join(unfinished, basename(file)));
+    for (const file of model.filesBeside) await copyFile(file, join(unfinished, basename(file)));
     signal?.throwIfAborted();
     renameSync(unfinished, out);
     return { files: groups.map((_, number) => fileName(number, groups.length)), bytes: total };

@@ -1,7 +1,7 @@
 // Scores of a model on the held-out split of a token corpus, as pre-training measures them.
 import { join } from 'node:path';
 import type { DType } from '@openplug/torch';
-import { loadModel } from '../checkpoint/index.js';
+import { loadModel, readStoredPrecision } from '../checkpoint/index.js';
 import { openTokenCorpus, vocabularySha256 } from '../corpus/index.js';
 import { ConfigError } from '../errors.js';
 import { charactersOf, stage1Objective, stage2Objective } from '../pretrain/index.js';
@@ -40,9 +40,9 @@ export function evaluateOnCorpus(
     if (made !== undefined && made !== vocabularySha256(tokenizer))
       throw new ConfigError(`${path} was made with another vocabulary than that of ${folder}.`);
     if (corpus.numDocuments === 0) throw new ConfigError(`${path} holds no document to score.`);
-    using model = loadModel(folder);
+    using model = loadModel(folder, { precision: readStoredPrecision(folder) });
     const { maxPositionEmbeddings: window, decHiddenLayers } = model.config;
-    const options = { computeDType: settings.computeDType };
+    const options = model.precision ? model.inference : { computeDType: settings.computeDType };
     const batching = { seed, tokensPerBatch: settings.tokensPerBatch, evaluationBatches: settings.batches };
 
     const maxLength = Math.min(settings.maxLength, window);

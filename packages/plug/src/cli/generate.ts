@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { setNumThreads } from '@openplug/torch';
 import type { Command } from 'commander';
 import { z } from 'zod';
-import { loadModel, resolveModelFolder } from '../checkpoint/index.js';
+import { loadModel, readStoredPrecision, resolveModelFolder } from '../checkpoint/index.js';
 import { ConfigError } from '../errors.js';
 import {
   type Finish,
@@ -112,7 +112,9 @@ export function registerGenerate(program: Command): void {
       const folder = resolveModelFolder(path);
       const tokenizer = loadTokenizer(vocabulary ?? folder);
       if (threads !== undefined) setNumThreads(threads);
-      using model = loadModel(folder, { precision });
+      using model = loadModel(folder, {
+        precision: precision === 'auto' ? (readStoredPrecision(folder) ?? 'float32') : precision,
+      });
       const isOneText = prompts.length * settings.numCandidates === 1;
       const wantsStream = stream ?? (!json && isOneText && process.stdout.isTTY === true);
       // Beam search knows its text only at the end.

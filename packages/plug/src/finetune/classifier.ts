@@ -2,7 +2,7 @@
 // no tanh pooler in between, as in the published fine-tuning code.
 import { join } from 'node:path';
 import { nn, noGrad, openSafetensors, scope, type Tensor, writeSafetensors } from '@openplug/torch';
-import { loadModel, resolveModelFolder, saveModel } from '../checkpoint/index.js';
+import { loadModel, readStoredPrecision, resolveModelFolder, saveModel } from '../checkpoint/index.js';
 import { ConfigError } from '../errors.js';
 import { DropoutSites } from '../model/forward.js';
 import {
@@ -154,7 +154,7 @@ export function loadClassifier(path: string): PlugClassifier {
       `${folder} is no classifier: it has no task.json of a classification task. \`plug finetune\` makes one.`,
     );
   const tokenizer = loadTokenizer(folder);
-  const model = loadModel(folder);
+  const model = loadModel(folder, { precision: readStoredPrecision(folder) });
   checkVocabulary(folder, tokenizer, model.config.originalVocabSize);
   const headPath = join(folder, headFile);
   using head = openSafetensors(headPath);

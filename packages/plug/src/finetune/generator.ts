@@ -1,5 +1,5 @@
 // Source → target on the whole encoder-decoder, and how probable it finds given targets.
-import { loadModel, resolveModelFolder, saveModel } from '../checkpoint/index.js';
+import { loadModel, readStoredPrecision, resolveModelFolder, saveModel } from '../checkpoint/index.js';
 import { ConfigError } from '../errors.js';
 import { inference, type PlugModel } from '../model/index.js';
 import { charactersOf, targetLosses } from '../pretrain/index.js';
@@ -125,7 +125,7 @@ export function loadGenerator(path: string): PlugGenerator {
       `${folder} was not fine-tuned to generate: it has no task.json of a generation task. \`plug finetune\` makes one.`,
     );
   const tokenizer = loadTokenizer(folder);
-  const model = loadModel(folder);
+  const model = loadModel(folder, { precision: readStoredPrecision(folder) });
   checkVocabulary(folder, tokenizer, model.config.originalVocabSize);
   const { maxLength, maxTargetLength } = file;
   return new PlugGenerator(model, tokenizer, file.task, { maxLength, maxTargetLength });
