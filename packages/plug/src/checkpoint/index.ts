@@ -1,3 +1,4 @@
+export { exportBert, openBert } from './hugging-face/index.js';
 export {
   type LoadOptions,
   loadModel,
