@@ -7,6 +7,7 @@ import { listParameters, type PlugConfig } from '../../model/index.js';
 import { writeNewFolder } from '../new-folder.js';
 import type { TensorSource } from '../tensor-source.js';
 import { weightsFile } from '../weight-files.js';
+import { bytesOf } from '../weight-format.js';
 import { bertConfigToJson } from './bert-config.js';
 import { bertNames } from './bert-layout.js';
 
@@ -83,8 +84,4 @@ function partsOf(source: TensorSource, config: PlugConfig): Part[] {
     }));
   });
   return parts.sort((a, b) => bytesPerElement[b.dtype] - bytesPerElement[a.dtype]);
-}
-
-function bytesOf({ dtype, shape }: TensorInfo): number {
-  return shape.reduce((product, size) => product * size, bytesPerElement[dtype]);
 }
