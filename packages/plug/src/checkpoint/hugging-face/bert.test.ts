@@ -1,6 +1,6 @@
 // Hugging Face's BERT: the same outputs as transformers', exact round trips, and nothing passed over in silence.
 import assert from 'node:assert/strict';
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { copyFileSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import {
@@ -153,6 +153,14 @@ describe("Hugging Face's BERT", () => {
       using opened = openBert(folder);
       assert.deepEqual(contentsOf(opened.weights), usual);
     };
+
+    it('as pytorch_model.bin with the names of the earliest ports', () => {
+      const folder = join(parent, 'torch');
+      mkdirSync(folder);
+      for (const name of ['config.json', 'vocab.txt', 'tokenizer_config.json', 'pytorch_model.bin'])
+        copyFileSync(join(bertTiny, name), join(folder, name));
+      same(folder);
+    });
 
     it('with gamma and beta, positions as a buffer, and tied copies', () => {
       const folder = editedBert(parent, {
