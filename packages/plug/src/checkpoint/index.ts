@@ -1,3 +1,4 @@
+export { exportBert, openBert } from './hugging-face/index.js';
 export {
   type LoadOptions,
   loadModel,
@@ -6,6 +7,14 @@ export {
   saveModel,
 } from './model-folder.js';
 export { newModel, openModelFolder } from './open-model.js';
+export { openTorchCheckpoint, type TorchCheckpoint, type TorchCheckpointOptions } from './pickle/index.js';
+export {
+  isPublishedPlug,
+  type OpenPublishedOptions,
+  openPublishedPlug,
+  type SplitOptions,
+  splitToShards,
+} from './published/index.js';
 export { resolveModelFolder } from './resolve-model.js';
 export type { OpenedModel, TensorSource } from './tensor-source.js';
 export {

@@ -31,6 +31,20 @@ export interface PlugConfig {
   doubleFinalNorm: boolean;
   /** Leave padding rows of the vocabulary out of the softmax. The reference keeps them in. */
   maskPaddingVocab: boolean;
+  /**
+   * How target tokens are embedded, and what the LM head multiplies by. "shared" (as when absent): by the encoder's
+   * embeddings, positions, norm and all. "sinusoidal": by a table of the decoder's own × √hidden + sinusoids, and the
+   * head has a bias (PALM 2.0).
+   */
+  decEmbeddings?: 'shared' | 'sinusoidal';
+  /** Heads of the decoder. Absent: as many as the encoder has. */
+  decNumAttentionHeads?: number;
+  /** Feed-forward width of the decoder. Absent: the encoder's. */
+  decIntermediateSize?: number;
+  /** Epsilon of the decoder's norms. Absent: the encoder's. */
+  decLayernormEpsilon?: number;
+  /** Activation of the decoder's feed-forward parts: exact, or by tanh ("gelu_new"). Absent: "gelu". */
+  decHiddenAct?: 'gelu' | 'gelu_new';
 }
 
 const size = z.int().positive();
@@ -54,6 +68,11 @@ const fields = {
   initializer_range: ['initializerRange', z.number().positive()],
   double_final_norm: ['doubleFinalNorm', z.boolean()],
   mask_padding_vocab: ['maskPaddingVocab', z.boolean()],
+  dec_embeddings: ['decEmbeddings', z.enum(['shared', 'sinusoidal'])],
+  dec_num_attention_heads: ['decNumAttentionHeads', size],
+  dec_intermediate_size: ['decIntermediateSize', size],
+  dec_layernorm_epsilon: ['decLayernormEpsilon', z.number().positive()],
+  dec_hidden_act: ['decHiddenAct', z.enum(['gelu', 'gelu_new'])],
 } as const satisfies Record<string, readonly [keyof PlugConfig, z.ZodType]>;
 
 /** Published fields that say how the reference trained or stored the model; they change nothing here. */
@@ -130,10 +149,13 @@ export function plugConfig(given: Partial<PlugConfig>, where = 'model configurat
     intermediateSize: 4 * given.hiddenSize!,
     ...given,
   } as PlugConfig;
-  if (config.hiddenSize % config.numAttentionHeads !== 0)
-    throw new ConfigError(
-      `${where}: "hidden_size" (${config.hiddenSize}) must be a multiple of "num_attention_heads" (${config.numAttentionHeads}).`,
-    );
+  for (const key of ['numAttentionHeads', 'decNumAttentionHeads'] as const) {
+    const heads = config[key];
+    if (heads !== undefined && config.hiddenSize % heads !== 0)
+      throw new ConfigError(
+        `${where}: "hidden_size" (${config.hiddenSize}) must be a multiple of "${diskName(key)}" (${heads}).`,
+      );
+  }
   if (config.originalVocabSize > config.vocabSize)
     throw new ConfigError(
       `${where}: "original_vocab_size" (${config.originalVocabSize}) is larger than "vocab_size" (${config.vocabSize}).`,
@@ -141,10 +163,21 @@ export function plugConfig(given: Partial<PlugConfig>, where = 'model configurat
   return config;
 }
 
+/** The configuration with the decoder's own sizes in place of the encoder's. */
+export function decoderConfig(config: PlugConfig): PlugConfig {
+  return {
+    ...config,
+    numAttentionHeads: config.decNumAttentionHeads ?? config.numAttentionHeads,
+    intermediateSize: config.decIntermediateSize ?? config.intermediateSize,
+    layernormEpsilon: config.decLayernormEpsilon ?? config.layernormEpsilon,
+  };
+}
+
 /** The object for `config.json`. */
 export function plugConfigToJson(config: PlugConfig): Record<string, unknown> {
+  const values = Object.entries(fields).map(([field, [key]]) => [field, config[key]] as const);
   return {
-    ...Object.fromEntries(Object.entries(fields).map(([field, [key]]) => [field, config[key]])),
+    ...Object.fromEntries(values.filter(([, value]) => value !== undefined)),
     hidden_act: 'gelu',
   };
 }

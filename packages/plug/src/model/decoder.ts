@@ -10,9 +10,9 @@ import {
 } from './attention.js';
 import type { TextLayout } from './batch.js';
 import type { DecoderCache } from './cache.js';
-import type { PlugConfig } from './config.js';
+import { decoderConfig, type PlugConfig } from './config.js';
 import { DropoutSites, type ForwardOptions, runLayer } from './forward.js';
-import { type LayerNorm, type Linear, layerNorm } from './layers.js';
+import { type Activation, type LayerNorm, type Linear, layerNorm } from './layers.js';
 import type { ParameterScope } from './parameters.js';
 
 /** How a layer's tokens attend: all of a text at once, or each to those before it in a cache. */
@@ -28,6 +28,7 @@ class DecoderLayer {
   readonly #crossNorm: LayerNorm;
   readonly #feedForwardNorm: LayerNorm;
   readonly #intermediate: Linear;
+  readonly #activation: Activation;
   readonly #output: Linear;
   readonly #hiddenDropoutProb: number;
   readonly #index: number;
@@ -47,6 +48,7 @@ class DecoderLayer {
     this.crossAttention = new CrossAttention(config, scope.in('cross_attention'), outputStd);
     this.#feedForwardNorm = layerNorm(scope.in('post_cross_attention_layernorm'), hiddenSize, eps);
     this.#intermediate = scope.in('intermediate').linear(hiddenSize, intermediateSize, std);
+    this.#activation = config.decHiddenAct ?? 'gelu';
     this.#output = scope.in('output').linear(intermediateSize, hiddenSize, outputStd);
     this.#hiddenDropoutProb = config.hiddenDropoutProb;
     // Dropout is keyed by layer: the encoder's layers come first.
@@ -62,8 +64,8 @@ class DecoderLayer {
     const middle = nn.residualDropout(x, attended, rate, sites.next());
     const crossed = this.crossAttention.forward(normed(this.#crossNorm, middle), attend.toSource, sites);
     const late = nn.residualDropout(middle, crossed, rate, sites.next());
-    const fed = this.#output.forward(this.#intermediate.forward(normed(this.#feedForwardNorm, late), 'gelu'));
-    return nn.residualDropout(late, fed, rate, sites.next());
+    const inner = this.#intermediate.forward(normed(this.#feedForwardNorm, late), this.#activation);
+    return nn.residualDropout(late, this.#output.forward(inner), rate, sites.next());
   }
 }
 
@@ -71,7 +73,9 @@ export class Decoder {
   readonly #layers: DecoderLayer[];
   readonly #finalNorm: LayerNorm;
 
-  constructor(config: PlugConfig, scope: ParameterScope) {
+  /** @param given of the whole model */
+  constructor(given: PlugConfig, scope: ParameterScope) {
+    const config = decoderConfig(given);
     this.#layers = Array.from(
       { length: config.decHiddenLayers },
       (_, index) => new DecoderLayer(config, scope.in('layer').in(`${index}`), index),

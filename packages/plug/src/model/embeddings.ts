@@ -9,7 +9,16 @@ import type { ParameterScope } from './parameters.js';
 /** What is looked up of each token, int64 [N] each. */
 export type EmbeddedTokens = Pick<TextBatch, 'ids' | 'positionIds' | 'tokenTypeIds'>;
 
-export class Embeddings {
+/** Embeds target tokens, and turns the decoder's states into logits. */
+export interface TargetEmbeddings {
+  /** @returns [N, E] @param layer number that keys this call's dropout */
+  forward(batch: EmbeddedTokens, options: ForwardOptions, layer: number): Tensor;
+  /** [M, E] → [M, V]. */
+  project(hidden: Tensor): Tensor;
+}
+
+/** The encoder's, which PLUG's decoder uses too. */
+export class Embeddings implements TargetEmbeddings {
   /** hidden · word_embeddingsᵀ + bias, the output of the MLM and LM heads: [M, E] → [M, V]. */
   readonly project: Product;
   readonly #wordEmbeddings: Tensor;
@@ -44,7 +53,7 @@ export class Embeddings {
 }
 
 /** Rows of a table; those stored in half precision are summed in fp32. */
-function lookUp(table: Tensor, ids: Tensor): Tensor {
+export function lookUp(table: Tensor, ids: Tensor): Tensor {
   const rows = nn.embedding(table, ids);
   return table.dtype === 'float64' ? rows : rows.to('float32');
 }

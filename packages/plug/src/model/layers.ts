@@ -1,12 +1,15 @@
 // The layers that everything is made of. What differs between training, precisions and quantisation is how linear
 // layers are made; the forward pass does not know.
-import { type DType, nn, prefetch, type Tensor } from '@openplug/torch';
+import { aten, type DType, nn, prefetch, type Tensor } from '@openplug/torch';
 import type { ParameterScope } from './parameters.js';
+
+/** gelu in its exact erf form, or by tanh as in Hendrycks and Gimpel 2016 (arXiv 1606.08415) and `gelu_new`. */
+export type Activation = 'gelu' | 'gelu_new';
 
 /** An affine map over the last dimension. */
 export interface Linear {
-  /** [N, in] → [N, out], in the dtype of `x`; with gelu (exact erf form) on the result if asked. */
-  forward(x: Tensor, activation?: 'gelu'): Tensor;
+  /** [N, in] → [N, out], in the dtype of `x`; with an activation on the result if asked. */
+  forward(x: Tensor, activation?: Activation): Tensor;
   /** Has the weight read from disk in the background, if that is where it is. */
   prefetch?(): void;
 }
@@ -28,6 +31,10 @@ export interface LinearLayers {
   unused(scope: ParameterScope, inputSize: number, outputSize: number, std: number): void;
 }
 
+function byTanh(activation: Activation | undefined, x: Tensor): Tensor {
+  return activation === 'gelu_new' ? aten.gelu(x, 'tanh') : x;
+}
+
 function makeParameters(scope: ParameterScope, inputSize: number, outputSize: number, std: number) {
   const weight = scope.get('weight', [outputSize, inputSize], { std });
   const bias = scope.get('bias', [outputSize], 'zeros');
@@ -39,8 +46,10 @@ export const trainableLayers: LinearLayers = {
   linear(scope, inputSize, outputSize, std) {
     const { weight, bias } = makeParameters(scope, inputSize, outputSize, std);
     return {
-      forward: (x, activation) =>
-        activation === 'gelu' ? nn.biasGelu(nn.linear(x, weight), bias) : nn.linear(x, weight, bias),
+      forward(x, activation) {
+        if (activation === 'gelu') return nn.biasGelu(nn.linear(x, weight), bias);
+        return byTanh(activation, nn.linear(x, weight, bias));
+      },
     };
   },
   table: (scope, rows, width, std) => scope.get('weight', [rows, width], { std }),
@@ -50,7 +59,10 @@ export const trainableLayers: LinearLayers = {
 
 function packedLinear(weight: nn.PackedWeight, bias: Tensor): Linear {
   return {
-    forward: (x, activation) => nn.packedLinear(x, weight, bias, activation),
+    forward(x, activation) {
+      const fused = activation === 'gelu' ? activation : undefined;
+      return byTanh(activation, nn.packedLinear(x, weight, bias, fused));
+    },
     prefetch: () => {
       for (const part of weight.tensors) prefetch(part);
     },

@@ -39,6 +39,6 @@ export function listParameters(config: PlugConfig): ParameterInfo[] {
       return nothing;
     },
   };
-  new PlugModel(config, source, layers);
+  using _model = new PlugModel(config, source, layers); // it may hold constants
   return list;
 }

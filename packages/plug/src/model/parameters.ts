@@ -156,6 +156,12 @@ export class ParameterScope {
     return parameter;
   }
 
+  /** Gives the model a tensor that is no parameter and follows from the configuration. */
+  constant(values: Tensor): Tensor {
+    this.#parts.packed.push(values);
+    return values;
+  }
+
   /** Gives the model a packed weight to dispose of. */
   own(weight: nn.PackedWeight): nn.PackedWeight {
     this.#parts.packed.push(...weight.tensors);

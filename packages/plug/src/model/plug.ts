@@ -5,12 +5,13 @@ import { indexTensor, type TextBatch, type TextLayout } from './batch.js';
 import { DecoderCache } from './cache.js';
 import type { PlugConfig } from './config.js';
 import { Decoder } from './decoder.js';
-import { Embeddings } from './embeddings.js';
+import { Embeddings, type TargetEmbeddings } from './embeddings.js';
 import { Encoder } from './encoder.js';
 import type { ForwardOptions } from './forward.js';
 import { MaskedLmHead, SentenceHead, withoutPaddingVocab } from './heads.js';
 import { type LinearLayers, trainableLayers } from './layers.js';
 import { type ModelParts, ParameterScope, type ParameterSource } from './parameters.js';
+import { SinusoidalEmbeddings } from './sinusoidal-embeddings.js';
 
 /** PLUG, or with `decHiddenLayers` = 0 its StructBERT encoder alone. Legend of shapes: README.md in this folder. */
 export class PlugModel implements Disposable {
@@ -26,6 +27,7 @@ export class PlugModel implements Disposable {
   readonly inference: ForwardOptions;
   readonly #packed: readonly Tensor[];
   readonly #embeddings: Embeddings;
+  readonly #targetEmbeddings: TargetEmbeddings;
   readonly #encoder: Encoder;
   readonly #decoder: Decoder | undefined;
   readonly #maskedLm: MaskedLmHead;
@@ -49,7 +51,12 @@ export class PlugModel implements Disposable {
     bert.in('pooler').in('dense').unused(config.hiddenSize, config.hiddenSize, config.initializerRange);
     this.#maskedLm = new MaskedLmHead(config, predictions);
     this.#sentence = new SentenceHead(config, root.in('cls').in('seq_relationship'));
-    if (config.decHiddenLayers > 0) this.#decoder = new Decoder(config, root.in('decoder').in('decoder'));
+    this.#targetEmbeddings = this.#embeddings;
+    if (config.decHiddenLayers === 0) return;
+    const decoder = root.in('decoder');
+    if (config.decEmbeddings === 'sinusoidal')
+      this.#targetEmbeddings = new SinusoidalEmbeddings(config, decoder);
+    this.#decoder = new Decoder(config, decoder.in('decoder'));
   }
 
   /** Source texts → hidden states [N, E]. */
@@ -63,7 +70,7 @@ export class PlugModel implements Disposable {
   /** Target texts, given the encoded source of each → hidden states [Ntarget, E]. */
   decode(target: TextBatch, encoded: Tensor, source: TextLayout, options: ForwardOptions): Tensor {
     this.#checkLength(target.layout.maxLength);
-    const embedded = this.#embeddings.forward(target, options, this.#numLayers() + 1);
+    const embedded = this.#targetEmbeddings.forward(target, options, this.#numLayers() + 1);
     return this.#requireDecoder().forward(embedded, target.layout, encoded, source, options);
   }
 
@@ -93,7 +100,7 @@ export class PlugModel implements Disposable {
   nextLogits(ids: ArrayLike<number>, cache: DecoderCache): Tensor {
     const { options } = cache;
     return cache.step(ids, () => {
-      const embedded = this.#embeddings.forward(cache, options, this.#numLayers() + 1);
+      const embedded = this.#targetEmbeddings.forward(cache, options, this.#numLayers() + 1);
       return this.lmLogits(this.#requireDecoder().forwardCached(embedded, cache, options), options);
     });
   }
@@ -105,7 +112,7 @@ export class PlugModel implements Disposable {
 
   /** Hidden states [M, E] → logits [M, V] of the LM head. */
   lmLogits(hidden: Tensor, options: ForwardOptions): Tensor {
-    return this.#softmaxed(this.#embeddings.project(hidden.to(options.computeDType)));
+    return this.#softmaxed(this.#targetEmbeddings.project(hidden.to(options.computeDType)));
   }
 
   /** Encoded source [N, E] → logits [B, 3] of the sentence relation. */

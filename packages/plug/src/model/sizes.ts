@@ -1,7 +1,7 @@
 // The ladder of sizes: one name sets the rest.
 import { closest } from 'fastest-levenshtein';
 import { ConfigError } from '../errors.js';
-import { type PlugConfig, plugConfig } from './config.js';
+import { decoderConfig, type PlugConfig, plugConfig } from './config.js';
 
 /** Hidden size, heads, encoder layers, decoder layers. About one decoder layer to four of the encoder, as in PLUG. */
 const ladder = {
@@ -60,17 +60,25 @@ export function countParameters(config: PlugConfig): number {
   const { hiddenSize: e, intermediateSize: f, vocabSize: v } = config;
   const dense = (input: number, output: number): number => input * output + output;
   const norm = 2 * e;
-  const feedForward = dense(e, f) + dense(f, e);
+  const feedForward = (width: number): number => dense(e, width) + dense(width, e);
+  const { intermediateSize: decoderWidth } = decoderConfig(config);
   const embeddings = (v + config.maxPositionEmbeddings + config.typeVocabSize) * e + norm;
-  const encoderLayer = dense(e, 3 * e) + dense(e, e) + feedForward + 2 * norm;
+  const encoderLayer = dense(e, 3 * e) + dense(e, e) + feedForward(f) + 2 * norm;
   const decoderLayer =
-    dense(e, 3 * e) + dense(e, e) + dense(e, e) + dense(e, 2 * e) + dense(e, e) + feedForward + 3 * norm;
+    dense(e, 3 * e) +
+    dense(e, e) +
+    dense(e, e) +
+    dense(e, 2 * e) +
+    dense(e, e) +
+    feedForward(decoderWidth) +
+    3 * norm;
+  const targetEmbeddings = config.decEmbeddings === 'sinusoidal' ? v * e + v : 0;
   const heads = dense(e, e) + norm + v + dense(e, 3) + dense(e, e);
   return (
     embeddings +
     config.numHiddenLayers * encoderLayer +
     (config.preLn ? norm : 0) +
     heads +
-    (config.decHiddenLayers > 0 ? config.decHiddenLayers * decoderLayer + norm : 0)
+    (config.decHiddenLayers > 0 ? config.decHiddenLayers * decoderLayer + norm + targetEmbeddings : 0)
   );
 }

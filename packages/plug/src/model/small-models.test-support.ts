@@ -60,11 +60,22 @@ export function smallModel(
   );
 }
 
-/** The four kinds of model that share the code: both norm orders, encoder normalised once or twice. */
+/** A decoder as PALM 2.0 has it. */
+export const palmDecoder: Partial<PlugConfig> = {
+  preLn: false,
+  decEmbeddings: 'sinusoidal',
+  decNumAttentionHeads: 2,
+  decIntermediateSize: 20,
+  decLayernormEpsilon: 1e-6,
+  decHiddenAct: 'gelu_new',
+};
+
+/** The kinds of model that share the code: both norm orders, encoder normalised once or twice, both decoders. */
 export const modelVariants: readonly Partial<PlugConfig>[] = [
   { preLn: true },
   { preLn: false },
   { preLn: true, doubleFinalNorm: true },
+  palmDecoder,
 ];
 
 /** Ids of the real vocabulary. */

@@ -137,7 +137,13 @@ function startModel(settings: PretrainSettings, tokenizer: Tokenizer): PlugModel
   if (settings.stage === 1) return new PlugModel({ ...config, decHiddenLayers: 0 }, fresh);
   if (settings.init === undefined) return new PlugModel(config, fresh);
   const folder = resolveModelFolder(settings.init);
-  using encoder = loadModel(folder);
+  using encoder = loadModel(folder, { encoderOnly: true });
+  const { maxPositionEmbeddings } = encoder.config;
+  if (settings.maxSideLength + 2 > maxPositionEmbeddings)
+    throw new ConfigError(
+      `Texts can have ${settings.maxSideLength + 2} tokens (maxSideLength + 2 special tokens), but the model in ${folder} ` +
+        `has ${maxPositionEmbeddings} positions. Set maxSideLength to ${maxPositionEmbeddings - 2} or less.`,
+    );
   if (encoder.config.originalVocabSize !== tokenizer.vocabSize)
     throw new ConfigError(
       `${folder} has ${encoder.config.originalVocabSize} vocabulary entries, the tokenizer ${tokenizer.vocabSize}.`,

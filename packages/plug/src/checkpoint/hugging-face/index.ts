@@ -1,0 +1,2 @@
+export { exportBert } from './export-bert.js';
+export { openBert } from './open-bert.js';

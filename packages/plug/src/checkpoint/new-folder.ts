@@ -1,0 +1,35 @@
+// A folder that appears whole or not at all.
+import { existsSync, mkdirSync, readdirSync, renameSync, rmSync, statfsSync } from 'node:fs';
+import { dirname, resolve } from 'node:path';
+import { CheckpointError } from '../errors.js';
+
+/**
+ * Has `write` fill a folder beside `out`, which then gets that name.
+ * @param bytes that will be written, about
+ * @throws CheckpointError when `out` has something in it already or the disk is too small; else what `write` throws.
+ *   Nothing is then left behind.
+ */
+export function writeNewFolder(out: string, bytes: number, write: (folder: string) => void): void {
+  if (existsSync(out) && readdirSync(out).length > 0)
+    throw new CheckpointError(`${out} is not empty. Choose a new folder, or remove what is there.`);
+  const unfinished = `${resolve(out)}.unfinished`;
+  rmSync(unfinished, { recursive: true, force: true });
+  mkdirSync(unfinished, { recursive: true });
+  try {
+    const { bavail, bsize } = statfsSync(dirname(unfinished));
+    if (bavail * bsize < bytes)
+      throw new CheckpointError(
+        `${out} would take ${gigabytes(bytes)}, but ${gigabytes(bavail * bsize)} are free on its disk. ` +
+          'Free some space or choose another disk.',
+      );
+    write(unfinished);
+    renameSync(unfinished, out);
+  } catch (error) {
+    rmSync(unfinished, { recursive: true, force: true });
+    throw error;
+  }
+}
+
+function gigabytes(bytes: number): string {
+  return `${(bytes / 1e9).toPrecision(3)} GB`;
+}

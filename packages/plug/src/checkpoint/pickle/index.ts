@@ -1,0 +1,5 @@
+export {
+  openTorchCheckpoint,
+  type TorchCheckpoint,
+  type TorchCheckpointOptions,
+} from './torch-checkpoint.js';
