@@ -1,12 +1,13 @@
 // Writes a model folder tensor by tensor, so that a model may be larger than memory. Everything is written beside the
 // destination first, which then appears whole: an interruption leaves nothing that could be taken for a model.
-import { existsSync, mkdirSync, readdirSync, renameSync, rmSync, statfsSync, writeFileSync } from 'node:fs';
+import { writeFileSync } from 'node:fs';
 import { copyFile } from 'node:fs/promises';
-import { basename, dirname, join, resolve } from 'node:path';
+import { basename, join } from 'node:path';
 import { setImmediate } from 'node:timers/promises';
 import { SafetensorsWriter } from '@openplug/torch';
 import { CheckpointError } from '../errors.js';
 import { listParameters, plugConfigToJson } from '../model/index.js';
+import { type WritingOptions, writeNewFolder } from './new-folder.js';
 import type { OpenedModel } from './tensor-source.js';
 import { indexFile, weightsFile } from './weight-files.js';
 import {
@@ -20,10 +21,7 @@ import {
 } from './weight-format.js';
 
 /** Callbacks and limits of `writeModelFolder`. */
-export interface WriteOptions {
-  /** Called after each parameter, with bytes of weights. */
-  readonly onProgress?: (writtenBytes: number, totalBytes: number) => void;
-  readonly signal?: AbortSignal;
+export interface WriteOptions extends WritingOptions {
   /** Most bytes of one file, unless a single parameter takes more. Default 4 GB, as JavaScript can map 4 GiB at once. */
   readonly maxFileBytes?: number;
 }
@@ -49,51 +47,53 @@ export async function writeModelFolder(
   format: WeightFormat,
   options: WriteOptions = {},
 ): Promise<WrittenModel> {
-  const { signal, onProgress, maxFileBytes = defaultMaxFileBytes } = options;
-  const pieces = piecesOf(model.config, format);
   checkTensors(model);
-  const total = sum(pieces.map(pieceBytes));
-  const unfinished = startFolder(out, total);
-  try {
-    const groups = filesOf(pieces, maxFileBytes);
-    const index = {
-      metadata: { total_size: total, checksums: {} as Record<string, string> },
-      weight_map: {} as Record<string, string>,
-    };
-    let written = 0;
-    for (const [number, group] of groups.entries()) {
-      const name = fileName(number, groups.length);
-      using writer = new SafetensorsWriter(
-        join(unfinished, name),
-        new Map(group.flatMap(({ tensors }) => tensors)),
-        {
-          format: 'pt',
-          openplug_version: '1',
-        },
-      );
-      for (const piece of group) {
-        signal?.throwIfAborted();
-        writePiece(writer, piece, model);
-        for (const [tensor] of piece.tensors) index.weight_map[tensor] = name;
-        written += pieceBytes(piece);
-        onProgress?.(written, total);
-        await setImmediate(); // lets Ctrl-C and the progress bar in
-      }
-      index.metadata.checksums[name] = writer.finish();
-    }
-    writeJson(join(unfinished, indexFile), index);
-    writeJson(join(unfinished, 'config.json'), {
+  const groups = filesOf(piecesOf(model.config, format), options.maxFileBytes ?? defaultMaxFileBytes);
+  const bytes = sum(groups.flat().map(pieceBytes));
+  return await writeNewFolder(out, bytes, async (folder) => {
+    const index = await writeWeights(folder, model, groups, options);
+    writeJson(join(folder, indexFile), index);
+    writeJson(join(folder, 'config.json'), {
       ...plugConfigToJson(model.config),
       ...('precision' in format ? { quantization_config: quantizationToJson(format.precision) } : {}),
     });
-    for (const file of model.filesBeside) await copyFile(file, join(unfinished, basename(file)));
+    for (const file of model.filesBeside) await copyFile(file, join(folder, basename(file)));
+    return { files: Object.keys(index.metadata.checksums), bytes };
+  });
+}
+
+async function writeWeights(
+  folder: string,
+  model: OpenedModel,
+  groups: readonly (readonly Piece[])[],
+  { signal, onProgress }: WriteOptions,
+): Promise<{
+  metadata: { total_size: number; checksums: Record<string, string> };
+  weight_map: Record<string, string>;
+}> {
+  const total = sum(groups.flat().map(pieceBytes));
+  const checksums: Record<string, string> = {};
+  const weightMap: Record<string, string> = {};
+  let written = 0;
+  for (const [number, group] of groups.entries()) {
+    const name = fileName(number, groups.length);
+    const tensors = new Map(group.flatMap((piece) => piece.tensors));
+    using writer = new SafetensorsWriter(join(folder, name), tensors, {
+      format: 'pt',
+      openplug_version: '1',
+    });
+    for (const piece of group) {
+      signal?.throwIfAborted();
+      writePiece(writer, piece, model);
+      written += pieceBytes(piece);
+      onProgress?.(written, total);
+      await setImmediate(); // lets Ctrl-C and the progress bar in
+    }
     signal?.throwIfAborted();
-    renameSync(unfinished, out);
-    return { files: groups.map((_, number) => fileName(number, groups.length)), bytes: total };
-  } catch (error) {
-    rmSync(unfinished, { recursive: true, force: true });
-    throw error;
+    checksums[name] = writer.finish();
+    for (const tensor of tensors.keys()) weightMap[tensor] = name;
   }
+  return { metadata: { total_size: total, checksums }, weight_map: weightMap };
 }
 
 function writePiece(writer: SafetensorsWriter, piece: Piece, model: OpenedModel): void {
@@ -123,27 +123,6 @@ function checkTensors({ weights, config }: OpenedModel): void {
     throw new CheckpointError(
       `${weights.path}: tensor "${extra}" belongs to no part of the configured model.`,
     );
-}
-
-/** The folder to write to, beside the destination; what an earlier attempt left is removed. */
-function startFolder(out: string, bytes: number): string {
-  if (existsSync(out) && readdirSync(out).length > 0)
-    throw new CheckpointError(`${out} is not empty. Choose a new folder, or remove what is there.`);
-  const unfinished = `${resolve(out)}.unfinished`;
-  rmSync(unfinished, { recursive: true, force: true });
-  mkdirSync(dirname(unfinished), { recursive: true });
-  const { bavail, bsize } = statfsSync(dirname(unfinished));
-  if (bavail * bsize < bytes)
-    throw new CheckpointError(
-      `${out} would take ${gigabytes(bytes)}, but ${gigabytes(bavail * bsize)} are free on its disk. ` +
-        'Free some space, choose another disk, or store the weights in fewer bits (--quantize int4).',
-    );
-  mkdirSync(unfinished);
-  return unfinished;
-}
-
-function gigabytes(bytes: number): string {
-  return `${(bytes / 1e9).toPrecision(3)} GB`;
 }
 
 /** Parameters in as few files as their order allows. */

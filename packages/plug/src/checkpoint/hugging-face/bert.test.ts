@@ -388,10 +388,10 @@ describe('what is no BERT of ours', () => {
 describe('export to the BERT layout', () => {
   const heads = /seq_relationship/; // three classes of ours for two of theirs
 
-  it('gives back every tensor of the file that was read, bit for bit', () => {
+  it('gives back every tensor of the file that was read, bit for bit', async () => {
     using opened = openBert(bertTiny);
     const out = join(parent, 'exported');
-    const notes = exportBert(opened.weights, opened.config, out, opened.tokenizerFiles);
+    const notes = await exportBert(opened, out);
     assert.match(notes.join(), /three classes/);
     using written = openSafetensors(join(out, 'model.safetensors'));
     using original = openSafetensors(join(bertTiny, 'model.safetensors'));
@@ -403,7 +403,7 @@ describe('export to the BERT layout', () => {
       assert.deepEqual(readFileSync(join(out, name)), readFileSync(join(bertTiny, name)));
   });
 
-  it('and import again is the same model, in every dtype, with its three classes', () => {
+  it('and import again is the same model, in every dtype, with its three classes', async () => {
     for (const dtype of ['float32', 'float16', 'bfloat16'] satisfies DType[]) {
       const folder = join(parent, `post-ln ${dtype}`);
       const config = plugConfigOfSize('nano', 49, { preLn: false, vocabSize: 64, typeVocabSize: 3 });
@@ -413,7 +413,7 @@ describe('export to the BERT layout', () => {
         writeFileSync(join(folder, name), readFileSync(join(bertTiny, name)));
       using opened = openModelFolder(folder);
       const out = join(parent, `round trip ${dtype}`);
-      const notes = exportBert(opened.weights, opened.config, out, opened.tokenizerFiles);
+      const notes = await exportBert(opened, out);
       assert.match(notes.join(), /decoder was left behind/);
       using again = openBert(out);
       assert.deepEqual(again.config, { ...config, decHiddenLayers: 0 });
@@ -423,26 +423,26 @@ describe('export to the BERT layout', () => {
     }
   });
 
-  it('leaves nothing behind when a tensor is missing, and writes into no folder that is in use', () => {
+  it('leaves nothing behind when a tensor is missing, and writes into no folder that is in use', async () => {
     using opened = openBert(bertTiny);
     const out = join(parent, 'not written');
     const more = { ...opened.config, numHiddenLayers: 3 };
-    assert.throws(() => exportBert(opened.weights, more, out), /layer\.2\..* is missing/);
-    assert.throws(
-      () => exportBert(opened.weights, opened.config, out, [join(parent, 'no vocab.txt')]),
+    await assert.rejects(exportBert({ ...opened, config: more }, out), /layer\.2\..* is missing/);
+    await assert.rejects(
+      exportBert({ ...opened, filesBeside: [join(parent, 'no vocab.txt')] }, out),
       /no vocab\.txt/,
     );
     assert.deepEqual([existsSync(out), existsSync(`${out}.unfinished`)], [false, false]);
-    assert.throws(() => exportBert(opened.weights, opened.config, bertTiny), /is not empty/);
+    await assert.rejects(exportBert(opened, bertTiny), /is not empty/);
   });
 
-  it('is refused for a pre-LN encoder, saying why', () => {
+  it('is refused for a pre-LN encoder, saying why', async () => {
     using model = new PlugModel(plugConfigOfSize('nano', 50), newParameters(1));
     saveModel(join(parent, 'pre-ln'), model);
     using opened = openModelFolder(join(parent, 'pre-ln'));
     const out = join(parent, 'never');
-    assert.throws(
-      () => exportBert(opened.weights, opened.config, out),
+    await assert.rejects(
+      exportBert(opened, out),
       (error) => error instanceof ConfigError && /pre_ln.*Only post-LN/s.test(error.message),
     );
     assert.equal(existsSync(out), false);

@@ -1,11 +1,12 @@
 // A post-LN encoder as Hugging Face lays out BERT, for transformers and whatever else reads that.
 import { copyFileSync, writeFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
+import { setImmediate } from 'node:timers/promises';
 import { bytesPerElement, SafetensorsWriter, type TensorInfo } from '@openplug/torch';
 import { CheckpointError, ConfigError } from '../../errors.js';
 import { listParameters, type PlugConfig } from '../../model/index.js';
-import { writeNewFolder } from '../new-folder.js';
-import type { TensorSource } from '../tensor-source.js';
+import { type WritingOptions, writeNewFolder } from '../new-folder.js';
+import type { OpenedModel, TensorSource } from '../tensor-source.js';
 import { weightsFile } from '../weight-files.js';
 import { bytesOf } from '../weight-format.js';
 import { bertConfigToJson } from './bert-config.js';
@@ -20,19 +21,17 @@ interface Part extends TensorInfo {
 }
 
 /**
- * Writes the encoder in `source`, its masked-LM head and its sentence head to the new folder `out`, tensor by tensor:
+ * Writes the encoder of a model, its masked-LM head and its sentence head to the new folder `out`, tensor by tensor:
  * config.json, model.safetensors and the tokenizer's files. Numbers and dtypes stay what they are, so that reading it
  * again gives the same model.
- * @param tokenizerFiles paths of vocab.txt and tokenizer_config.json
  * @returns what a user should know, a sentence each
  * @throws ConfigError for a pre-LN encoder, CheckpointError when a tensor is missing or `out` cannot be written
  */
-export function exportBert(
-  source: TensorSource,
-  config: PlugConfig,
+export async function exportBert(
+  { weights: source, config, filesBeside }: OpenedModel,
   out: string,
-  tokenizerFiles: readonly string[] = [],
-): string[] {
+  { signal, onProgress }: WritingOptions = {},
+): Promise<string[]> {
   if (config.preLn)
     throw new ConfigError(
       `${source.path}: this encoder normalises before each sublayer and once at its end (pre_ln), as PLUG does. ` +
@@ -41,16 +40,22 @@ export function exportBert(
     );
   const parts = partsOf(source, config);
   const bytes = parts.reduce((total, part) => total + bytesOf(part), 0);
-  writeNewFolder(out, bytes, (folder) => {
+  let written = 0;
+  await writeNewFolder(out, bytes, async (folder) => {
     const announced = new Map(parts.map(({ name, dtype, shape }) => [name, { dtype, shape }]));
     using writer = new SafetensorsWriter(join(folder, weightsFile), announced, { format: 'pt' });
-    for (const { name, parameter, start, shape } of parts) {
+    for (const part of parts) {
+      const { name, parameter, start, shape } = part;
+      signal?.throwIfAborted();
       using whole = source.tensor(parameter);
       using rows = whole.narrow(0, start, shape[0]!);
       writer.write(name, rows);
+      written += bytesOf(part);
+      onProgress?.(written, bytes);
+      await setImmediate(); // lets Ctrl-C and the progress bar in
     }
     writer.finish();
-    for (const file of tokenizerFiles) copyFileSync(file, join(folder, basename(file)));
+    for (const file of filesBeside) copyFileSync(file, join(folder, basename(file)));
     writeFileSync(join(folder, 'config.json'), `${JSON.stringify(bertConfigToJson(config), null, 2)}\n`, {
       flush: true,
     });

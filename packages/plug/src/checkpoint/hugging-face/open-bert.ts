@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { CheckpointError, ConfigError } from '../../errors.js';
 import { listParameters, type ParameterInfo, type PlugConfig } from '../../model/index.js';
 import { loadTokenizer } from '../../text/index.js';
-import { tokenizerFilesIn } from '../open-model.js';
+import { companionsIn } from '../open-model.js';
 import type { OpenedModel, TensorSource } from '../tensor-source.js';
 import { parseBertConfig } from './bert-config.js';
 import { type BertPrefixes, bertNames, findPrefixes, nameInFile } from './bert-layout.js';
@@ -31,7 +31,7 @@ const buffers = /(^|\.)embeddings\.(position_ids|token_type_ids)$/;
  */
 export function openBert(folder: string): OpenedModel {
   const { config: given, notes: configNotes } = readBertConfig(join(folder, 'config.json'));
-  const tokenizerFiles = tokenizerFilesIn(folder);
+  const filesBeside = companionsIn(folder);
   const { config, notes: vocabularyNotes } = withVocabulary(given, folder);
   const weights = openHuggingFaceWeights(folder);
   try {
@@ -54,7 +54,7 @@ export function openBert(folder: string): OpenedModel {
       kind: `Hugging Face BERT, ${config.numHiddenLayers} layers of ${config.hiddenSize}, post-LN`,
       config,
       weights: gathered.source(),
-      tokenizerFiles,
+      filesBeside,
       notes: [...configNotes, ...vocabularyNotes, ...notes],
       [Symbol.dispose]: () => weights[Symbol.dispose](),
     };

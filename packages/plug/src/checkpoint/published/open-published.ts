@@ -93,7 +93,7 @@ export function openPublishedPlug(folder: string, options: OpenPublishedOptions 
       kind: `published PLUG, ${shards.length}-way tensor parallel`,
       config: { ...stored, doubleFinalNorm: stored.preLn },
       weights,
-      tokenizerFiles: hasVocabulary ? [vocabulary] : [],
+      filesBeside: hasVocabulary ? [vocabulary] : [],
       notes,
       [Symbol.dispose]: close,
     };
