@@ -11,7 +11,7 @@ import { InertObject, kindOf, type PickleValue, shown, TensorView } from './valu
 export interface TorchCheckpointOptions {
   /**
    * Keys that lead to the state dict: `['module']`. Default: the first of `module`, `state_dict`,
-   * `model_state_dict` and `model` that holds a dict, where no tensor stands beside it; else the whole object.
+   * `model_state_dict` and `model` that holds a dict; the whole object when there is none.
    */
   within?: readonly string[];
   /** Compare each storage's CRC-32 when it is first read. Default false. The legacy container has none. */
@@ -125,9 +125,9 @@ function textKeys(dict: Dict): string[] {
   return [...dict.keys()].filter((key) => typeof key === 'string');
 }
 
+/** Training saves the state dict under a key of its own, beside settings and states that may be tensors too. */
 function findStateDict(top: Dict): readonly string[] {
-  for (const value of top.values()) if (value instanceof TensorView) return [];
-  const wrapper = wrappers.find((key) => top.has(key));
+  const wrapper = wrappers.find((key) => top.get(key) instanceof Map || top.get(key) instanceof InertObject);
   return wrapper === undefined ? [] : [wrapper];
 }
 

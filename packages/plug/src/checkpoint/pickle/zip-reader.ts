@@ -146,7 +146,7 @@ function parseCentral(bytes: Uint8Array, count: number, refuse: Refuse): Central
     if (buffer.readUInt16LE(at + 8) & 1) refuse(`the zip entry ${shown(name)} is encrypted`);
     const method = buffer.readUInt16LE(at + 10);
     if (method !== 0)
-      refuse(`the zip entry ${shown(name)} is compressed (method ${method}); torch only stores`);
+      refuse(`the zip entry ${shown(name)} is compressed (method ${method}); torch.save never does that`);
     const disk = buffer.readUInt16LE(at + 34);
     if (disk !== 0 && disk !== sentinel16) refuse(`the zip entry ${shown(name)} lies on another disk`);
     // zip64 holds, in this order, those of the three that do not fit 32 bits.
@@ -207,6 +207,6 @@ function dataStart(source: ByteSource, entry: CentralEntry, limit: number, refus
       `the zip entry at byte ${entry.header} has another name than ${shown(entry.name)}, which the directory gives`,
     );
   if (local.readUInt16LE(8) !== 0)
-    refuse(`the zip entry ${shown(entry.name)} is compressed; torch only stores`);
+    refuse(`the zip entry ${shown(entry.name)} is compressed; torch.save never does that`);
   return entry.header + fixed + local.readUInt16LE(28);
 }

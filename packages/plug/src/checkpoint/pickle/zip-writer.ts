@@ -19,10 +19,12 @@ export type Sink = (bytes: Uint8Array) => void;
 export class ZipWriter {
   readonly #sink: Sink;
   readonly #entries: WrittenEntry[] = [];
-  #position = 0;
+  #position: number;
 
-  constructor(sink: Sink) {
+  /** @param start byte of the file at which the sink stands */
+  constructor(sink: Sink, start = 0) {
     this.#sink = sink;
+    this.#position = start;
   }
 
   /**
