@@ -4,10 +4,10 @@
 import { spawnSync } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { npmCommand, ROOT, runScript, SetupError, say, step } from './steps.mjs';
+import { installNodePeers } from './node-peers.mjs';
+import { ROOT, runScript, SetupError, say, step } from './steps.mjs';
 
 const FOLDER = join(ROOT, 'bench', 'peers');
-const NODE_PEERS = join(FOLDER, 'node');
 const PYTHON = join(FOLDER, '.venv', 'bin', 'python3');
 
 /** What each peer cannot do without. */
@@ -32,23 +32,9 @@ async function benchSetup() {
     const lacks = packages.filter((name) => absent.has(name));
     say(lacks.length === 0 ? `· ${peer}: in place` : `· ${peer}: MISSING, for want of ${lacks.join(', ')}`);
   }
-  await installNodePeers();
+  await attempt(installNodePeers);
   sayCompiler();
   saySystemTorch();
-}
-
-/** Without install scripts: those of onnxruntime-node fetch GPU libraries, which nothing here uses. */
-async function installNodePeers() {
-  const [[name, version]] = Object.entries(
-    JSON.parse(readFileSync(join(NODE_PEERS, 'package.json'), 'utf8')).dependencies,
-  );
-  const file = join(NODE_PEERS, 'node_modules', name, 'package.json');
-  if (existsSync(file) && JSON.parse(readFileSync(file, 'utf8')).version === version)
-    return say(`· ${name}: in place`);
-  const options = ['--ignore-scripts', '--no-package-lock', '--no-audit', '--no-fund'];
-  await attempt(`Install ${name}@${version}`, npmCommand('install', '--prefix', NODE_PEERS, ...options), {
-    advice: 'check the network and the registry (npm ping)',
-  });
 }
 
 /** Lines `name==version`. */
@@ -80,15 +66,15 @@ async function createEnvironment() {
 
 /** One package at a time, so that one which cannot be had costs only the peers that need it. */
 async function install(requirement) {
-  await attempt(`Install ${requirement}`, [PYTHON, '-m', 'pip', 'install', '--quiet', requirement], {
-    advice: 'check the network and the index that pip uses (pip config list)',
-  });
+  const command = [PYTHON, '-m', 'pip', 'install', '--quiet', requirement];
+  const advice = 'check the network and the index that pip uses (pip config list)';
+  await attempt(() => step(`Install ${requirement}`, command, { advice }));
 }
 
 /** A step that may fail: it says so, and the set-up goes on. */
-async function attempt(title, command, options) {
+async function attempt(part) {
   try {
-    await step(title, command, options);
+    await part();
   } catch (error) {
     if (!(error instanceof SetupError)) throw error;
     say(error.message);

@@ -1,5 +1,14 @@
 // The public face of the package.
-export { loadModel, readModelConfig, resolveModelFolder, saveModel } from './checkpoint/index.js';
+export {
+  type ExportOnnxOptions,
+  exportOnnx,
+  loadModel,
+  type OnnxFile,
+  type OnnxProgress,
+  readModelConfig,
+  resolveModelFolder,
+  saveModel,
+} from './checkpoint/index.js';
 export {
   readJsonLines,
   readPlainText,

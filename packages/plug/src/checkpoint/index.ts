@@ -1,3 +1,5 @@
+export { openAnyModel } from './any-format.js';
+
 export { exportBert, openBert } from './hugging-face/index.js';
 export {
   type LoadOptions,
@@ -6,6 +8,8 @@ export {
   readStoredPrecision,
   saveModel,
 } from './model-folder.js';
+export { type WritingOptions, writeNewFolder } from './new-folder.js';
+export { type ExportOnnxOptions, exportOnnx, type OnnxFile, type OnnxProgress } from './onnx/index.js';
 export { newModel, openModelFolder } from './open-model.js';
 export { openTorchCheckpoint, type TorchCheckpoint, type TorchCheckpointOptions } from './pickle/index.js';
 export {

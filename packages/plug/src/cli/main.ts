@@ -5,8 +5,10 @@ import { createProgram, usageStatus } from './command.js';
 import { registerCorpus } from './corpus.js';
 import { registerDoctor } from './doctor.js';
 import { registerEvaluate } from './evaluate.js';
+import { registerExport } from './export.js';
 import { registerFinetune } from './finetune.js';
 import { registerGenerate } from './generate.js';
+import { registerImport } from './import.js';
 import { registerInit } from './init.js';
 import { registerInspect } from './inspect.js';
 import { flushOutput, printError } from './output.js';
@@ -23,12 +25,14 @@ const registrations: readonly ((program: Command) => void)[] = [
   registerTokenizer,
   registerCorpus,
   registerInit,
+  registerImport,
   registerPretrain,
   registerFinetune,
   registerEvaluate,
   registerGenerate,
   registerQuantize,
   registerInspect,
+  registerExport,
 ];
 
 /** The whole program, not yet run. */

@@ -1,0 +1,1 @@
+export { type ExportOnnxOptions, exportOnnx, type OnnxFile, type OnnxProgress } from './export-onnx.js';
