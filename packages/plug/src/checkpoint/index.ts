@@ -1,4 +1,4 @@
-export { exportBert, openBert } from './hugging-face/index.js';
+export { exportBert, huggingFaceKind, openBert, openPalm } from './hugging-face/index.js';
 export {
   type LoadOptions,
   loadModel,
