@@ -1,6 +1,7 @@
 export { openAnyModel } from './any-format.js';
 
-export { exportBert, openBert } from './hugging-face/index.js';
+export { exportBert, huggingFaceKind, openBert, openPalm } from './hugging-face/index.js';
+
 export {
   type LoadOptions,
   loadModel,

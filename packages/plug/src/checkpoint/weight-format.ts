@@ -33,7 +33,13 @@ const tiedPrecision = { int8: 'int8', bfloat16: 'bfloat16' } as const satisfies 
 >;
 const tableDType: DType = 'bfloat16';
 
-const tableName = 'bert.embeddings.word_embeddings.weight';
+/** Tables that are also multiplied by, each with the name under which its packed copy stands beside it. */
+function multipliedTables({ decEmbeddings, decHiddenLayers }: PlugConfig): (readonly [string, string])[] {
+  const encoder = ['bert.embeddings.word_embeddings.weight', tiedName] as const;
+  const decoder = ['decoder.embeddings.weight', 'decoder.generator.weight'] as const;
+  return decEmbeddings === 'sinusoidal' && decHiddenLayers > 0 ? [encoder, decoder] : [encoder];
+}
+
 /** The output embedding under its published name; it is the word embedding. */
 export const tiedName = 'cls.predictions.decoder_weight';
 
@@ -80,14 +86,16 @@ export function piecesOf(config: PlugConfig, format: WeightFormat): Piece[] {
   const parameters = listParameters(config);
   if ('dtype' in format) return parameters.map((parameter) => plain(parameter, format.dtype));
   const { precision } = format;
-  const table = parameters.find(({ name }) => name === tableName)!;
+  const byName = new Map(parameters.map((parameter) => [parameter.name, parameter]));
   return [
     ...parameters.map((parameter) =>
       parameter.role === 'linear'
         ? packed(parameter, parameter.name, precision)
         : plain(parameter, parameter.shape.length === 2 ? tableDType : 'float32'),
     ),
-    packed(table, tiedName, tiedPrecision[precision]),
+    ...multipliedTables(config).map(([table, copy]) =>
+      packed(byName.get(table)!, copy, tiedPrecision[precision]),
+    ),
   ];
 }
 

@@ -76,6 +76,34 @@ describe('parsePlugConfig', () => {
     });
   });
 
+  it('reads a decoder with sizes of its own, and writes them only when they are there', () => {
+    const palm = {
+      ...published,
+      dec_embeddings: 'sinusoidal',
+      dec_num_attention_heads: 64,
+      dec_intermediate_size: 16384,
+      dec_layernorm_epsilon: 1e-6,
+      dec_hidden_act: 'gelu_new',
+    };
+    const config = parsePlugConfig(palm, 'config.json');
+    assert.deepEqual(
+      [config.decEmbeddings, config.decNumAttentionHeads, config.decIntermediateSize],
+      ['sinusoidal', 64, 16384],
+    );
+    assert.deepEqual(parsePlugConfig(plugConfigToJson(config), 'config.json'), config);
+    const plain = plugConfigToJson(parsePlugConfig(published, 'config.json'));
+    assert.deepEqual(
+      Object.keys(plain).filter((field) => field.startsWith('dec_')),
+      ['dec_hidden_layers'],
+    );
+    refused(
+      { ...palm, dec_num_attention_heads: 3 },
+      /"hidden_size" \(8192\).*"dec_num_attention_heads" \(3\)/,
+    );
+    refused({ ...palm, dec_hidden_act: 'relu' }, /"dec_hidden_act" is "relu"/);
+    refused({ ...palm, dec_embeddings: 'none' }, /"dec_embeddings" is "none"/);
+  });
+
   it('fills in the published defaults', () => {
     const least = { vocab_size: 100, hidden_size: 8, num_attention_heads: 2, num_hidden_layers: 1 };
     const config = parsePlugConfig(least, 'c');

@@ -39,6 +39,6 @@ export function listParameters(config: PlugConfig): ParameterInfo[] {
       return nothing;
     },
   };
-  using _model = new PlugModel(config, source, layers); // it may hold constants
+  new PlugModel(config, source, layers);
   return list;
 }

@@ -1,6 +1,6 @@
 // Where a model's parameters come from. A layer asks for each by its published name and shape, so the names on
 // disk are written once, at the place of use; initialising, loading and sharding are different sources.
-import { aten, type DType, empty, Generator, type nn, noGrad, type Tensor } from '@openplug/torch';
+import { aten, type DType, empty, Generator, keep, type nn, noGrad, type Tensor } from '@openplug/torch';
 import { CheckpointError } from '../errors.js';
 import { mix32 } from '../random.js';
 import type { Linear, LinearLayers, Product } from './layers.js';
@@ -156,10 +156,16 @@ export class ParameterScope {
     return parameter;
   }
 
-  /** Gives the model a tensor that is no parameter and follows from the configuration. */
-  constant(values: Tensor): Tensor {
-    this.#parts.packed.push(values);
-    return values;
+  /** A tensor that follows from the configuration, made when it is first asked for; the model disposes of it. */
+  constant(make: () => Tensor): () => Tensor {
+    let made: Tensor | undefined;
+    return () => {
+      if (!made) {
+        made = keep(make());
+        this.#parts.packed.push(made);
+      }
+      return made;
+    };
   }
 
   /** Gives the model a packed weight to dispose of. */

@@ -10,7 +10,7 @@ export class SinusoidalEmbeddings implements TargetEmbeddings {
   readonly project: (hidden: Tensor) => Tensor;
   readonly #words: Tensor;
   /** [positions, E], in the dtype in which rows of words come. */
-  readonly #sinusoids: Tensor;
+  readonly #sinusoids: () => Tensor;
   readonly #config: PlugConfig;
 
   /** @param scope of the decoder: `embeddings.weight` [V, E] and `generator.bias` [V] */
@@ -22,14 +22,14 @@ export class SinusoidalEmbeddings implements TargetEmbeddings {
     const bias = generator.get('bias', [vocabSize], 'zeros');
     this.project = (hidden) => product(hidden, bias);
     const isWide = this.#words.dtype === 'float64';
-    this.#sinusoids = scope.constant(sinusoids(config, isWide ? Float64Array : Float32Array));
+    this.#sinusoids = scope.constant(() => sinusoids(config, isWide ? Float64Array : Float32Array));
     this.#config = config;
   }
 
   forward(batch: EmbeddedTokens, options: ForwardOptions, layer: number): Tensor {
     const { hiddenSize, hiddenDropoutProb } = this.#config;
     const words = lookUp(this.#words, batch.ids).mul(Math.sqrt(hiddenSize));
-    const summed = words.add(nn.embedding(this.#sinusoids, batch.positionIds));
+    const summed = words.add(nn.embedding(this.#sinusoids(), batch.positionIds));
     const sites = new DropoutSites(options, layer);
     return nn.dropout(summed, sites.rate(hiddenDropoutProb), sites.next());
   }

@@ -21,7 +21,7 @@ export interface BertPrefixes {
 const anchor = 'embeddings.word_embeddings.weight';
 
 /** Undefined when the file has no word embedding, or several of them. */
-export function findPrefixes(source: TensorSource): BertPrefixes | undefined {
+export function findPrefixes(source: Pick<TensorSource, 'names'>): BertPrefixes | undefined {
   const found = source.names().filter((name) => name === anchor || name.endsWith(`.${anchor}`));
   if (found.length !== 1) return undefined;
   const encoder = found[0]!.slice(0, -anchor.length);

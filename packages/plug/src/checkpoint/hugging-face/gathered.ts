@@ -1,7 +1,7 @@
 // Parameters under our names that are made of another layout's tensors when they are read: renamed, stacked, or new.
 import { aten, cat, scope, type Tensor, type TensorInfo } from '@openplug/torch';
 import { CheckpointError } from '../../errors.js';
-import { newParameters, type ParameterInfo } from '../../model/index.js';
+import { listParameters, newParameters, type ParameterInfo, type PlugConfig } from '../../model/index.js';
 import type { TensorSource } from '../tensor-source.js';
 
 /** A tensor that is made when it is asked for. */
@@ -10,6 +10,20 @@ interface DerivedTensor extends TensorInfo {
 }
 
 const floatingDTypes = new Set(['float64', 'float32', 'float16', 'bfloat16']);
+
+/**
+ * The parameters of a configuration that `weights` are to hold.
+ * @throws CheckpointError when it has more layers than the file tensors, so that a wrong number costs no memory
+ */
+export function parametersFor(config: PlugConfig, weights: TensorSource): ParameterInfo[] {
+  const layers = config.numHiddenLayers + config.decHiddenLayers;
+  const { length } = weights.names();
+  if (layers > length)
+    throw new CheckpointError(
+      `${weights.path} holds ${length} tensors, too few for the ${layers} layers of the configuration.`,
+    );
+  return listParameters(config);
+}
 
 /** Collects the parameters of a model from `source`; every shape is checked when a parameter is added. */
 export class GatheredTensors {

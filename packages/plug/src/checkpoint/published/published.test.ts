@@ -136,7 +136,7 @@ describe('published PLUG', () => {
     assert.equal(opened.kind, 'published PLUG, 8-way tensor parallel');
     assert.deepEqual(opened.weights.names().sort(), weights.names().sort());
     assert.deepEqual(differing(opened.weights), []);
-    assert.deepEqual(opened.tokenizerFiles, []);
+    assert.deepEqual(opened.filesBeside, []);
     const again = join(parent, 'again');
     await splitToShards(opened.weights, opened.config, 8, again, { extra: { iteration: 7 } });
     opened[Symbol.dispose]();
@@ -163,7 +163,7 @@ describe('published PLUG', () => {
     assert.equal(config.doubleFinalNorm, false);
     assert.deepEqual(opened.config, { ...config, doubleFinalNorm: true });
     assert.match(opened.notes.join('\n'), /^double_final_norm was turned on/);
-    assert.deepEqual(opened.tokenizerFiles, [join(folder, 'vocab.txt')]);
+    assert.deepEqual(opened.filesBeside, [join(folder, 'vocab.txt')]);
   });
 
   it('opens an encoder alone and one of post-LN', async () => {
