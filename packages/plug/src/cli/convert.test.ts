@@ -11,6 +11,8 @@ import { tokenizerFromVocabulary } from '../text/index.js';
 const program = fileURLToPath(new URL('../../bin/plug.js', import.meta.url));
 const parent = mkdtempSync(join(tmpdir(), 'plug-convert-'));
 after(() => rmSync(parent, { recursive: true }));
+const shared =
+  process.env.OPENPLUG_SHARED ?? fileURLToPath(new URL('../../../../../shared', import.meta.url));
 const at = (name: string): string => join(parent, name);
 
 function plug(...parameters: string[]) {
@@ -84,6 +86,30 @@ describe('plug init, quantize and inspect', () => {
       assert.notEqual(status, 0);
     }
     assert.equal(existsSync(at('x')), false);
+  });
+
+  it('import a published checkpoint and export it again', (t) => {
+    const published = join(shared, 'fixtures', 'plug-tiny');
+    if (!existsSync(published)) return t.skip(`${published} is absent`);
+    const imported = plug('import', published, '--out', at('imported'));
+    assert.match(imported.stdout, /^published PLUG, 8-way tensor parallel: 308,211 parameters in float16/);
+    assert.match(imported.stdout, /note: double_final_norm was turned on/);
+    const split = plug('export', at('imported'), '--layout', 'shards', '--degree', '4', '--out', at('four'));
+    assert.match(split.stdout, /^model folder → \S+four \(shards\)/);
+    const again = json<{ kind: string; notes: string[] }>('import', at('four'), '--out', at('again'));
+    assert.equal(again.kind, 'published PLUG, 4-way tensor parallel');
+    for (const name of ['model.safetensors', 'config.json'])
+      assert.deepEqual(readFileSync(join(at('again'), name)), readFileSync(join(at('imported'), name)), name);
+    assert.match(
+      plug('export', published, '--layout', 'bert', '--out', at('x')).stderr,
+      /Only post-LN encoders/,
+    );
+    assert.match(
+      plug('import', join(published, 'model'), '--out', at('x')).stderr,
+      /parent folder is a published PLUG/,
+    );
+    const onnx = plug('export', published, '--layout', 'onnx', '--out', at('onnx'));
+    assert.match(onnx.stdout, /decoder_model_merged\.onnx: \S+ [kM]B/);
   });
 
   it('finds damage', () => {
