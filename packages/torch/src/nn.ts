@@ -3,6 +3,18 @@ import { aten } from './aten.js';
 import type { DType } from './native.js';
 import { callOperator, type Tensor } from './tensor.js';
 
+export {
+  type PackedShape,
+  type PackedWeight,
+  type Precision,
+  packedFrom,
+  packedLinear,
+  packedShapes,
+  packLinear,
+  panelWidth,
+  unpackLinear,
+} from './packed-weight.js';
+
 /**
  * x·Wᵀ + b in the dtype of `x`: parameters of another dtype (fp32 masters under bf16 compute) are cast, and
  * their gradients cast back, by autograd.
@@ -12,46 +24,6 @@ import { callOperator, type Tensor } from './tensor.js';
  */
 export function linear(x: Tensor, weight: Tensor, bias?: Tensor): Tensor {
   return aten.linear(x, weight.to(x.dtype), bias?.to(x.dtype));
-}
-
-/** How packed weights are stored, and multiplied: int8 by activations that are quantised row by row. */
-export type Precision = 'float32' | 'bfloat16' | 'int8';
-
-/** A weight [out, in] that is ready to be multiplied; cannot be read back. */
-export interface PackedWeight {
-  /** What holds it; dispose of these. */
-  readonly tensors: readonly Tensor[];
-  readonly precision: Precision;
-  readonly outFeatures: number;
-}
-
-/**
- * Packs a weight for `packedLinear`. int8: one scale for each output feature, the largest |weight| being 127.
- * @param weight [out, in]
- */
-export function packLinear(weight: Tensor, precision: Precision): PackedWeight {
-  const tensors = callOperator('openplug::pack_linear', weight, precision) as Tensor[];
-  return { tensors, precision, outFeatures: weight.shape[0]! };
-}
-
-/**
- * x·Wᵀ + b, with gelu (exact erf form) on it if asked; without gradients. A row's result does not depend on the others.
- * @param x [..., in], float32 or bfloat16, the dtype of the result
- * @param bias [out]
- * @returns [..., out]
- */
-export function packedLinear(x: Tensor, weight: PackedWeight, bias?: Tensor, activation?: 'gelu'): Tensor {
-  const { tensors, precision, outFeatures } = weight;
-  return callOperator(
-    'openplug::packed_linear',
-    x,
-    tensors,
-    precision,
-    outFeatures,
-    bias,
-    activation === 'gelu',
-    x.dtype,
-  ) as Tensor;
 }
 
 /** gelu(x + bias), exact erf form, in one pass; `bias` [E] is cast to the dtype of `x`. */
