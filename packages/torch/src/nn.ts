@@ -4,6 +4,7 @@ import type { DType } from './native.js';
 import { callOperator, type Tensor } from './tensor.js';
 
 export {
+  groupSize,
   type PackedShape,
   type PackedWeight,
   type Precision,

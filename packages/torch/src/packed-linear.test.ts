@@ -1,5 +1,6 @@
 // Products with packed weights, against float64 products of the numbers that each precision keeps. int8 is quantised
-// here again in plain arithmetic, so that its products are held to rounding errors and not to the coarseness of int8.
+// here again in plain arithmetic, so that its products are held to rounding errors and not to the coarseness of int8;
+// for int4 the weights are those that were kept (packed-weight.test.ts tests which).
 // The file runs again on AVX2, on the baseline, and on AVX-512 without its bf16 and int8 instructions.
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
@@ -16,10 +17,10 @@ import * as nn from './nn.js';
 import { scope } from './scope.js';
 import { callOperator, type Tensor } from './tensor.js';
 
-const precisions = ['float32', 'bfloat16', 'int8'] as const;
+const precisions = ['float32', 'bfloat16', 'int8', 'int4'] as const;
 const inputTypes = ['float32', 'bfloat16'] as const;
 
-/** [rows, K, N]: K around groups of two and four and past one block of steps, N around panels of 64. */
+/** [rows, K, N]: K around groups of 2, 4 and 64 and past one block of steps, N around panels of 64. */
 const shapes = [
   [1, 1, 1],
   [5, 3, 64],
@@ -29,6 +30,7 @@ const shapes = [
   [200, 257, 63],
   [1, 4096, 128],
   [3, 4099, 70],
+  [8, 8321, 5],
 ] as const;
 
 /** A float64 product and how far each element may be from it. */
@@ -79,6 +81,15 @@ function product(x: Tensor, weight: Tensor, precision: nn.Precision): Product {
     const oneStep = times(a.unsure, w.steps.abs()).add(times(a.steps.abs(), w.unsure));
     const values = times(a.steps, w.steps).mul(scale);
     return { values, slack: oneStep.mul(scale).add(values.abs().mul(1e-6)) };
+  }
+  if (precision === 'int4') {
+    const a = quantised(x);
+    const w = nn.unpackLinear(nn.packLinear(weight, precision), weight.shape[1]!).to('float64');
+    const rounding = times(a.steps.abs(), w.abs()).mul(3e-7); // sums over groups are fp32
+    return {
+      values: times(a.steps, w).mul(a.scale),
+      slack: times(a.unsure, w.abs()).add(rounding).mul(a.scale),
+    };
   }
   const [a, w] = [x, weight].map((input) => input.to(precision).to('float64')) as [Tensor, Tensor];
   return { values: times(a, w), slack: times(a.abs(), w.abs()).mul(3e-7) }; // sums are fp32
@@ -211,13 +222,37 @@ describe('packed linear', () => {
       }
     });
 
+  it('gives the same bits on every CPU, int4', () => {
+    const [rows, inputs, outputs] = [7, 200, 66];
+    const packed = nn.packLinear(randomTensor([outputs, inputs], 12, 'float32'), 'int4');
+    const weight = nn.unpackLinear(packed, inputs).toArray();
+    // Integers of which the largest is 127: quantising keeps them, and the scale of a row is 1.
+    const x = randomTensor([rows, inputs], 13, 'float32')
+      .toArray()
+      .map((value) => Math.trunc(20 * value));
+    for (let row = 0; row < rows; row++) x[row * inputs + 9 * row] = row % 2 ? 127 : -127;
+    const got = nn.packedLinear(tensor(x, { dtype: 'float32', shape: [rows, inputs] }), packed).toArray();
+    for (let row = 0; row < rows; row++)
+      for (let output = 0; output < outputs; output++) {
+        let sum = 0;
+        for (let first = 0; first < inputs; first += 64) {
+          let group = 0; // exact: at most 24 bits
+          for (let k = first; k < Math.min(inputs, first + 64); k++)
+            group += x[row * inputs + k]! * weight[output * inputs + k]!;
+          assert.equal(Math.fround(group), group);
+          sum = Math.fround(sum + group);
+        }
+        assert.equal(got[row * outputs + output], sum, `row ${row}, output ${output}`);
+      }
+  });
+
   it('says what does not fit', () => {
     const packed = nn.packLinear(ones([70, 8]), 'int8');
     const refused = (body: () => unknown, message: RegExp) =>
       assert.throws(body, (error: Error) => error instanceof NativeError && message.test(error.message));
     refused(() => nn.packLinear(ones([8]), 'int8'), /expected a weight \[N, K\], got \[8\]/);
     refused(() => nn.packLinear(ones([0, 8]), 'int8'), /expected a weight \[N, K\], got \[0, 8\]/);
-    refused(() => callOperator('openplug::pack_linear', ones([2, 8]), 'float16'), /not as Half/);
+    refused(() => callOperator('openplug::pack_linear', ones([2, 8]), 'float16'), /not as float16/);
     refused(
       () => nn.packedLinear(ones([2, 9]), packed),
       /need a packed weight \[2, 3, 64\], got \[2, 2, 64\]/,
@@ -231,6 +266,15 @@ describe('packed linear', () => {
       /not one that pack_linear made as float/i,
     );
     refused(() => nn.packedLinear(ones([2, 8]), { ...packed, outFeatures: 80 }), /has 70 features, not 80/);
+    const [numbers, scale] = nn.packLinear(ones([70, 100]), 'int4').tensors as [Tensor, Tensor];
+    const int4 = (...tensors: Tensor[]) =>
+      nn.packedLinear(ones([2, 100]), { tensors, precision: 'int4', outFeatures: 70 });
+    assert.equal(int4(numbers, scale).numel, 140);
+    refused(() => int4(numbers), /not one that pack_linear made as int4/);
+    refused(() => int4(numbers.narrow(1, 0, 8).contiguous(), scale), /need a packed weight \[2, 16, 64\]/);
+    refused(() => int4(numbers, scale.narrow(1, 0, 1).contiguous()), /need bfloat16 scales \[2, 2, 64\]/);
+    refused(() => int4(numbers, scale.to('float32')), /need bfloat16 scales/);
+    refused(() => int4(numbers.transpose(0, 1).contiguous().transpose(0, 1), scale), /must be contiguous/);
   });
 });
 

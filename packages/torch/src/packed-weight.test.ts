@@ -1,15 +1,18 @@
-// Packed weights as plain tensors: planned before they exist, stored and restored, packed in slices, and read back.
+// Packed weights as plain tensors: planned before they exist, stored and restored, packed in slices, and read back; how
+// close int4 is. The file runs again on AVX2 and on the baseline, which must pack the same bytes.
 import assert from 'node:assert/strict';
+import { createHash } from 'node:crypto';
 import { describe, it } from 'node:test';
 import { aten } from './aten.js';
-import { cat, ones, zeros } from './create.js';
+import { bytesPerElement, cat, full, ones, tensor, zeros } from './create.js';
 import { ShapeError } from './errors.js';
-import { randomTensor } from './kernels.test-support.js';
+import { Generator } from './generator.js';
+import { randomTensor, runOnOlderInstructionSets } from './kernels.test-support.js';
 import * as nn from './nn.js';
 import { scope } from './scope.js';
 import type { Tensor } from './tensor.js';
 
-const precisions = ['float32', 'bfloat16', 'int8'] as const;
+const precisions = ['float32', 'bfloat16', 'int8', 'int4'] as const;
 const shapes = [
   [1, 1],
   [64, 64],
@@ -68,6 +71,7 @@ for (const precision of precisions)
           const weight = randomTensor([outputs, inputs], 4, 'float32');
           const got = nn.unpackLinear(nn.packLinear(weight, precision), inputs);
           assert.deepEqual(describeTensor(got), { dtype: 'float32', shape: [outputs, inputs] });
+          if (precision === 'int4') return; // below
           if (precision === 'int8') {
             const steps = aten.amax(weight.abs(), [1], true).div(127);
             assert.ok(distance(weight.div(steps), got.div(steps)) < 0.50001);
@@ -91,8 +95,91 @@ for (const precision of precisions)
         refused(() => from(wrong), new RegExp(`"${suffix}" must be .*, got float64`));
       }
       const weight = from([...tensors]);
-      refused(() => nn.unpackLinear(weight, 101), /A weight \[70, 101\] packed as .* but this one is/);
+      refused(() => nn.unpackLinear(weight, 130), /A weight \[70, 130\] packed as .* but this one is/);
       for (const size of [0, -1, 1.5, Number.NaN])
         refused(() => nn.packedShapes(size, 8, precision), /outFeatures must be a positive integer/);
     });
   });
+
+/** A number that depends on every byte of the tensors and their places. */
+function digest(tensors: readonly Tensor[]): number {
+  const hash = createHash('sha256');
+  for (const each of tensors) hash.update(aten['view.dtype'](each, 'uint8').toTypedArray() as Uint8Array);
+  return hash.digest().readUInt32BE();
+}
+
+const normal = (shape: number[]) => aten.normal_(zeros(shape), 0, 1, new Generator(1));
+const requantised = (weight: Tensor) => nn.unpackLinear(nn.packLinear(weight, 'int4'), weight.shape[1]!);
+
+describe('a weight packed as int4', () => {
+  it('takes 0.53 bytes a weight', () => {
+    const bytes = nn
+      .packedShapes(8192, 32768, 'int4')
+      .map(({ dtype, shape }) => bytesPerElement[dtype] * shape.reduce((size, length) => size * length, 1));
+    assert.equal(bytes.reduce((sum, size) => sum + size, 0) / (8192 * 32768), 0.53125);
+  });
+
+  it('is 9 % off for normal weights, whatever their size', () => {
+    const weight = normal([128, 512]);
+    for (const size of [1, 1e-30, 1e30]) {
+      const scaled = weight.mul(size);
+      const difference = requantised(scaled).sub(scaled).div(size);
+      const error = Math.sqrt(difference.mul(difference).mean().item());
+      assert.ok(error > 0.088 && error < 0.0915, `${size}: ${error}`);
+    }
+  });
+
+  it('keeps what int4 can hold', () => {
+    const weight = randomTensor([70, 200], 5, 'float32');
+    const once = requantised(weight);
+    assert.equal(distance(requantised(once), once), 0);
+    // Each group: −8 to 7 times a power of two, or the opposite, so that the largest is on either side.
+    const steps = Array.from({ length: 2 * 192 }, (_, i) => ((i * 7) % 16) - 8);
+    const signed = tensor(steps, { dtype: 'float32', shape: [2, 192] });
+    for (const factor of [1, -1, 2 ** -20, -(2 ** 60)])
+      assert.equal(distance(requantised(signed.mul(factor)), signed.mul(factor)), 0, `${factor}`);
+    assert.equal(
+      requantised(zeros([3, 65]))
+        .abs()
+        .max()
+        .item(),
+      0,
+    );
+    assert.equal(
+      requantised(full([3, 65], 1e-44))
+        .abs()
+        .max()
+        .item(),
+      0,
+    );
+  });
+
+  it('has no number in a group that held one which is not finite, and keeps the others', () => {
+    for (const value of [Number.NaN, Infinity, -Infinity]) {
+      const weight = randomTensor([66, 130], 6, 'float32');
+      const wanted = requantised(weight).toArray();
+      weight.narrow(0, 65, 1).narrow(1, 70, 1).fill_(value);
+      for (const [i, number] of requantised(weight).toArray().entries())
+        if (i >= 65 * 130 + 64 && i < 65 * 130 + 128) assert.ok(Number.isNaN(number), `${value}: ${i}`);
+        else assert.equal(number, wanted[i]);
+    }
+  });
+
+  it('is the same on every CPU', () => {
+    assert.equal(digest(nn.packLinear(randomTensor([130, 333], 7, 'float32'), 'int4').tensors), 3770665347);
+  });
+});
+
+describe('weights in half precision', () => {
+  for (const precision of precisions)
+    for (const dtype of ['float16', 'bfloat16'] as const)
+      it(`are packed as ${precision} like their float32 copies, ${dtype}`, () => {
+        const weight = randomTensor([70, 131], 8, 'float32').to(dtype);
+        const [got, wanted] = [weight, weight.to('float32')].map((each) => nn.packLinear(each, precision));
+        assert.equal(digest(got!.tensors), digest(wanted!.tensors));
+        const strided = weight.transpose(0, 1).contiguous().transpose(0, 1);
+        assert.equal(digest(nn.packLinear(strided, precision).tensors), digest(got!.tensors));
+      });
+});
+
+runOnOlderInstructionSets(import.meta.url);

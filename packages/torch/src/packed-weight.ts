@@ -1,13 +1,17 @@
 // Weights packed for inference products, and the plain tensors that they consist of: a file can hold those, and be
 // mapped into memory and multiplied in place. The layout (native/kernels/packed/tile.h) is the same on every CPU.
 import { aten } from './aten.js';
+import { cat } from './create.js';
 import { ShapeError } from './errors.js';
 import type { DType } from './native.js';
 import { scope } from './scope.js';
 import { callOperator, type Tensor } from './tensor.js';
 
-/** How packed weights are stored, and multiplied: int8 by activations that are quantised row by row. */
-export type Precision = 'float32' | 'bfloat16' | 'int8';
+/**
+ * How packed weights are stored, and multiplied: int8 and int4 by activations that are quantised to int8 row by row.
+ * Bytes a weight: 4, 2, 1 and 0.53.
+ */
+export type Precision = 'float32' | 'bfloat16' | 'int8' | 'int4';
 
 /** A weight [out, in] that is ready to be multiplied. */
 export interface PackedWeight {
@@ -28,8 +32,12 @@ export interface PackedShape {
 /** Output features that are stored side by side. Blocks of so many rows can be packed apart and joined. */
 export const panelWidth = 64;
 
+/** int4: inputs that share a scale. */
+export const groupSize = 64;
+
 /** Inputs that share 32 bits. */
-const inputsPerStep: Record<Precision, number> = { float32: 1, bfloat16: 2, int8: 4 };
+const inputsPerStep: Record<Precision, number> = { float32: 1, bfloat16: 2, int8: 4, int4: 8 };
+const stepsPerGroup = groupSize / inputsPerStep.int4;
 
 /**
  * The tensors that a packed weight [out, in] consists of, before there is one. Along their first dimension they join:
@@ -40,13 +48,21 @@ export function packedShapes(outFeatures: number, inFeatures: number, precision:
   for (const [name, size] of Object.entries({ outFeatures, inFeatures }))
     if (!Number.isSafeInteger(size) || size < 1)
       throw new ShapeError(`A packed weight's ${name} must be a positive integer, got ${size}.`);
-  const steps = Math.ceil(inFeatures / inputsPerStep[precision]);
+  const steps =
+    precision === 'int4'
+      ? Math.ceil(inFeatures / groupSize) * stepsPerGroup
+      : Math.ceil(inFeatures / inputsPerStep[precision]);
   return shapesOf(outFeatures, steps, precision);
 }
 
 function shapesOf(outFeatures: number, steps: number, precision: Precision): PackedShape[] {
   const panels = Math.ceil(outFeatures / panelWidth);
   const packed: PackedShape = { suffix: 'packed', dtype: 'int32', shape: [panels, steps, panelWidth] };
+  if (precision === 'int4')
+    return [
+      packed,
+      { suffix: 'scale', dtype: 'bfloat16', shape: [panels, steps / stepsPerGroup, panelWidth] },
+    ];
   if (precision !== 'int8') return [packed];
   return [
     packed,
@@ -66,7 +82,8 @@ export function packedFrom(
   precision: Precision,
 ): PackedWeight {
   const title = `A weight packed as ${precision} with ${outFeatures} output features`;
-  const steps = tensors[0]?.shape[1] ?? 1;
+  const unit = precision === 'int4' ? stepsPerGroup : 1;
+  const steps = Math.max(1, Math.floor((tensors[0]?.shape[1] ?? 0) / unit)) * unit;
   const expected = shapesOf(outFeatures, steps, precision);
   if (tensors.length !== expected.length)
     throw new ShapeError(
@@ -85,8 +102,9 @@ export function packedFrom(
 }
 
 /**
- * Packs a weight for `packedLinear`. int8: one scale for each output feature, the largest |weight| being 127.
- * @param weight [out, in]
+ * Packs a weight for `packedLinear`. int8: one scale for each output feature, the largest |weight| being 127. int4: one
+ * for each group of 64 inputs, the best of several (native/kernels/packed/pack.cpp); numbers that int4 gave are kept.
+ * @param weight [out, in]; float16 and bfloat16 are read as they are, without a float32 copy of the whole
  */
 export function packLinear(weight: Tensor, precision: Precision): PackedWeight {
   const tensors = callOperator('openplug::pack_linear', weight, precision) as Tensor[];
@@ -110,7 +128,10 @@ export function unpackLinear({ tensors, precision, outFeatures }: PackedWeight, 
         `but this one is [${packed.shape.join(', ')}].`,
     );
   return scope(() => {
-    const numbers = aten['view.dtype'](packed, precision).reshape(panels, steps, panelWidth, -1);
+    const numbers =
+      precision === 'int4'
+        ? int4Numbers(packed, tensors[1]!)
+        : aten['view.dtype'](packed, precision).reshape(panels, steps, panelWidth, -1);
     const rows = numbers
       .permute(0, 2, 1, 3)
       .reshape(panels * panelWidth, -1)
@@ -119,6 +140,18 @@ export function unpackLinear({ tensors, precision, outFeatures }: PackedWeight, 
       .to('float32');
     return precision === 'int8' ? rows.mul(tensors[1]!.unsqueeze(1)) : rows.contiguous();
   });
+}
+
+/** [panels, steps, 64] and scales [panels, groups, 64] → the weights of each step, float32 [panels, steps, 64, 8] */
+function int4Numbers(packed: Tensor, scale: Tensor): Tensor {
+  const [panels, steps] = packed.shape as [number, number];
+  const bytes = aten['view.dtype'](packed, 'uint8').reshape(panels, steps, panelWidth, 4);
+  const halves = [aten['bitwise_and.Scalar'](bytes, 15), aten['bitwise_right_shift.Tensor_Scalar'](bytes, 4)];
+  const scales = scale.unsqueeze(2).expand(panels, -1, stepsPerGroup, panelWidth).to('float32');
+  return cat(halves, 3)
+    .to('float32')
+    .sub(8)
+    .mul(scales.reshape(panels, steps, panelWidth, 1));
 }
 
 /**

@@ -18,7 +18,7 @@ export const plainDTypes = ['float32', 'float16', 'bfloat16'] as const;
 export type PlainDType = (typeof plainDTypes)[number];
 
 /** Precisions in which weights can be stored packed. */
-export const storedPrecisions = ['int8', 'bfloat16'] as const;
+export const storedPrecisions = ['int4', 'int8', 'bfloat16'] as const;
 export type StoredPrecision = (typeof storedPrecisions)[number];
 
 export type WeightFormat = { readonly dtype: PlainDType } | { readonly precision: StoredPrecision };
@@ -27,7 +27,7 @@ export type WeightFormat = { readonly dtype: PlainDType } | { readonly precision
  * The output embedding decides which token is written and is a small part of a large model: it stays at 8 bits or
  * more. Tables and unused weights are kept in bfloat16; biases and norms in float32.
  */
-const tiedPrecision = { int8: 'int8', bfloat16: 'bfloat16' } as const satisfies Record<
+const tiedPrecision = { int4: 'int8', int8: 'int8', bfloat16: 'bfloat16' } as const satisfies Record<
   StoredPrecision,
   nn.Precision
 >;
@@ -63,7 +63,7 @@ export function parseQuantization(config: object, where: string): StoredPrecisio
   if (checked.success) return checked.data.precision;
   throw new ConfigError(
     `${where}: "quantization_config" is ${JSON.stringify(field)}, which is not a way in which OpenPLUG stores ` +
-      `weights (${JSON.stringify(quantizationToJson('int8'))}). Was the folder made by another program or a newer version?`,
+      `weights (${JSON.stringify(quantizationToJson('int4'))}). Was the folder made by another program or a newer version?`,
   );
 }
 

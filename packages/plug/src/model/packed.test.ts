@@ -29,6 +29,7 @@ const budgets: Record<nn.Precision, { trainable: number; itself: number }> = {
   float32: { trainable: 1e-5, itself: 1e-5 },
   bfloat16: { trainable: 0.2, itself: 0.3 },
   int8: { trainable: 0.4, itself: 0.2 },
+  int4: { trainable: 4, itself: 0.2 },
 };
 const precisions = Object.keys(budgets) as nn.Precision[];
 const numRuns = 12;

@@ -1,10 +1,11 @@
 // Products with weights that were packed beforehand, for inference: y = x Wᵀ + b, with gelu if asked.
 //
-// W [N, K] is stored as fp32, bf16 or int8 in panels (tile.h). int8: each output feature n has a scale, |W| / 127 at its
-// largest; each row of x is quantised on the way in, unsigned with 128 as its zero, so that
-//   y = scaleX * scaleW * (sum - 128 * sum of the feature's weights).
-// A row or feature that holds infinity or NaN has NaN as its scale, so that its results are NaN as well.
-// Sums are fp32 (int32). A row's result does not depend on the other rows or on the number of threads.
+// W [N, K] is stored as fp32, bf16, int8 or int4 in panels (tile.h, pack.cpp). For int8 and int4 each row of x is
+// quantised on the way in, and sums are integers: over all inputs for int8, over groups of 64 for int4.
+//   int8: x unsigned with 128 as its zero: y = scaleX * scaleW * (sum - 128 * sum of the feature's weights)
+//   int4: w unsigned with 8 as its zero:   y = scaleX * sum over groups of scaleW * (sum - 8 * sum of the group's x)
+// A row, feature or group that holds infinity or NaN has NaN as its scale, so that its results are NaN as well.
+// Other sums are fp32. A row's result does not depend on the other rows or on the number of threads.
 // The variable ONEDNN_MAX_CPU_ISA=AVX512_CORE keeps AVX512-BF16 and VNNI unused, as it does in libtorch's own products.
 // Why: libtorch casts or re-packs the whole weight at each call and has no int8 product; for one row its fp32 product
 // reaches a tenth of the memory bandwidth. Measured on two Zen 5 cores: see `npm run bench -- kernels`.
@@ -16,13 +17,15 @@
 
 #include "../normal.h"
 #include "../simd.h"
-#include "tile.h"
+#include "activations.h"
+#include "format.h"
 
 namespace openplug {
 namespace {
 
-constexpr int64_t rowBlock = 96;    // rows whose sums are kept together
+constexpr int64_t mostRows = 96;    // rows whose sums are kept together; whole tiles
 constexpr int64_t stepBlock = 1024; // steps of a panel that stay in the second-level cache: 256 KiB
+constexpr int64_t groupBlock = stepBlock / groupSteps;
 
 const TileSet& tiles() {
   static const TileSet set = [] {
@@ -39,63 +42,20 @@ const TileSet& tiles() {
   return set;
 }
 
-// Numbers of K in one 32-bit group.
-int64_t groupSize(at::ScalarType kind) { return kind == at::kFloat ? 1 : kind == at::kBFloat16 ? 2 : 4; }
-
-TileFunction tileFunction(at::ScalarType kind) {
-  return kind == at::kFloat ? tiles().float32 : kind == at::kBFloat16 ? tiles().bfloat16 : tiles().int8;
-}
-
-void checkKind(at::ScalarType kind, const char* op) {
-  TORCH_CHECK(kind == at::kFloat || kind == at::kBFloat16 || kind == at::kChar, op,
-              ": weights are packed as float32, bfloat16 or int8, not as ", kind);
-}
-
-// One row of float numbers as groups; `groups` has room for whole groups, the rest of the last one is zero.
-KERNEL_INLINE void groupRowBody(Bf16* __restrict groups, const float* __restrict row, int64_t count) {
-#pragma omp simd
-  for (int64_t k = 0; k < count; ++k) groups[k] = narrow<Bf16>(row[k]);
-  if (count % 2) groups[count] = Bf16{};
-}
-KERNEL_MULTIVERSION(groupRow)
-
-template <typename T>
-KERNEL_INLINE void widenRowBody(float* __restrict out, const T* __restrict row, int64_t count) {
-#pragma omp simd
-  for (int64_t k = 0; k < count; ++k) out[k] = load(row[k]);
-}
-KERNEL_MULTIVERSION(widenRow)
-
-// What turns numbers of at most this size to steps of -127 to 127; 0 where its reciprocal would overflow.
-KERNEL_INLINE float stepsPerUnit(float largest) { return largest > 1e-36f ? 127.0f / largest : 0.0f; }
-
-// Quantises one row to unsigned bytes around 128; its scale.
-template <typename T>
-KERNEL_INLINE void quantiseRowBody(uint8_t* __restrict bytes, float* scale, const T* __restrict row, int64_t count) {
-  float largest = 0.0f, strange = 0.0f; // 0, or NaN when a number is not finite
-#pragma omp simd reduction(max : largest) reduction(+ : strange)
-  for (int64_t k = 0; k < count; ++k) {
-    const float size = std::fabs(load(row[k]));
-    largest = size > largest ? size : largest;
-    strange += size * 0.0f;
+TileFunction tileFunction(Precision precision) {
+  switch (precision) {
+    case Precision::float32: return tiles().float32;
+    case Precision::bfloat16: return tiles().bfloat16;
+    default: return tiles().int8;
   }
-  *scale = largest / 127.0f + strange;
-  const float inverse = stepsPerUnit(largest);
-#pragma omp simd
-  for (int64_t k = 0; k < count; ++k) {
-    // Adding 1.5 * 2^23 rounds to the nearest integer, which then stands in the lowest bits.
-    bytes[k] = static_cast<uint8_t>(floatToBits(load(row[k]) * inverse + (12582912.0f + 128.0f)));
-  }
-  for (int64_t k = count; k % 4; ++k) bytes[k] = 128;
 }
-KERNEL_MULTIVERSION(quantiseRow)
 
 // What turns the sums of one panel into results.
 struct Epilogue {
   const float* bias;        // [N] or null
   const float* scales;      // int8: of the features [N]
   const int32_t* offsets;   // int8: 128 * sum of each feature's weights [N]
-  const float* rowScales;   // int8: of the rows
+  const float* rowScales;   // int8 and int4: of the rows
   bool gelu;
 };
 
@@ -106,15 +66,15 @@ KERNEL_INLINE void finishRowsBody(T* out, const Sum* sums, int64_t features, int
     const Sum* __restrict from = sums + r * panelWidth;
     T* __restrict to = out + (firstRow + r) * features + firstFeature;
     float values[panelWidth];
+    const float rowScale = epilogue->rowScales ? epilogue->rowScales[firstRow + r] : 1.0f;
     if constexpr (std::is_same_v<Sum, int32_t>) {
-      const float rowScale = epilogue->rowScales[firstRow + r];
       const float* __restrict scales = epilogue->scales + firstFeature;
       const int32_t* __restrict offsets = epilogue->offsets + firstFeature;
 #pragma omp simd
       for (int64_t j = 0; j < count; ++j) values[j] = static_cast<float>(from[j] - offsets[j]) * (scales[j] * rowScale);
     } else {
 #pragma omp simd
-      for (int64_t j = 0; j < count; ++j) values[j] = from[j];
+      for (int64_t j = 0; j < count; ++j) values[j] = from[j] * rowScale;
     }
     if (epilogue->bias) {
       const float* __restrict bias = epilogue->bias + firstFeature;
@@ -135,43 +95,6 @@ KERNEL_INLINE void finishRowsBody(T* out, const Sum* sums, int64_t features, int
 }
 KERNEL_MULTIVERSION(finishRows)
 
-// The rows of x as groups, and their scales when the product is int8.
-struct Activations {
-  at::Tensor groups, rowScales;
-};
-
-Activations groupActivations(const at::Tensor& input, at::ScalarType kind) {
-  const at::Tensor x = input.contiguous();
-  const int64_t inputs = x.size(-1), rows = x.numel() / std::max<int64_t>(inputs, 1), group = groupSize(kind);
-  if (x.scalar_type() == kind && inputs % group == 0) return {x, at::Tensor()};
-  const int64_t steps = (inputs + group - 1) / group;
-  Activations result{at::empty({rows, steps}, x.options().dtype(at::kInt)),
-                     kind == at::kChar ? at::empty({rows}, x.options().dtype(at::kFloat)) : at::Tensor()};
-  auto* groups = static_cast<uint32_t*>(result.groups.data_ptr());
-  dispatchFloating(x.scalar_type(), "openplug::packed_linear", [&](auto tag) {
-    using T = decltype(tag);
-    if constexpr (!std::is_same_v<T, double>) {
-      const T* data = dataOf<T>(x);
-      at::parallel_for(0, rows, 1 + 32768 / inputs, [&](int64_t begin, int64_t end) {
-        std::vector<float> wide(static_cast<size_t>(inputs));
-        for (int64_t r = begin; r < end; ++r) {
-          uint32_t* to = groups + r * steps;
-          const T* row = data + r * inputs;
-          if (kind == at::kChar) {
-            quantiseRow(reinterpret_cast<uint8_t*>(to), dataOf<float>(result.rowScales) + r, row, inputs);
-          } else if (kind == at::kFloat) {
-            widenRow(reinterpret_cast<float*>(to), row, inputs);
-          } else {
-            widenRow(wide.data(), row, inputs);
-            groupRow(reinterpret_cast<Bf16*>(to), static_cast<const float*>(wide.data()), inputs);
-          }
-        }
-      });
-    }
-  });
-  return result;
-}
-
 // Rows [firstRow, firstRow + rows) of one panel, before the epilogue.
 void multiplyPanel(TileFunction tile, const uint32_t* activations, const uint32_t* panel, int64_t steps, int64_t rows,
                    void* sums) {
@@ -185,22 +108,57 @@ void multiplyPanel(TileFunction tile, const uint32_t* activations, const uint32_
   }
 }
 
-at::Tensor packedLinear(const at::Tensor& x, at::TensorList weight, at::ScalarType kind, int64_t features,
+// The same for int4. Every tile unpacks the weights for itself: that takes less time than reading unpacked ones.
+void multiplyGroups(const GroupTask& whole, int64_t rows) {
+  for (int64_t first = 0; first < whole.groups; first += groupBlock) {
+    GroupTask task = whole;
+    task.panel += first * groupSteps * panelWidth;
+    task.scales += first * panelWidth;
+    task.groups = std::min(groupBlock, whole.groups - first);
+    task.continues = first > 0;
+    for (int64_t r = 0; r < rows; r += tiles().rows) {
+      task.activations = whole.activations + r * whole.rowStride + first * (groupInputs / 4);
+      task.corrections = whole.corrections + r * whole.correctionStride + first;
+      task.sums = whole.sums + r * panelWidth;
+      tiles().int4(task, std::min(tiles().rows, rows - r));
+    }
+  }
+}
+
+// Checks that the tensors are what pack_linear makes for `features` and x, or were restored as such.
+void checkWeight(const char* op, const at::Tensor& x, at::TensorList weight, Precision precision,
+                 c10::string_view name, int64_t features) {
+  const bool isInt8 = precision == Precision::int8, isInt4 = precision == Precision::int4;
+  TORCH_CHECK(weight.size() == (isInt8 ? 3u : isInt4 ? 2u : 1u), op,
+              ": the weight is not one that pack_linear made as ", name);
+  for (const at::Tensor& tensor : weight)
+    TORCH_CHECK(tensor.is_contiguous() && tensor.device().is_cpu(), op,
+                ": the tensors of a packed weight must be contiguous, in the CPU's memory");
+  const int64_t panels = panelsOf(features), inputs = x.size(-1);
+  const std::array<int64_t, 3> expected{panels, stepsOf(precision, inputs), panelWidth};
+  TORCH_CHECK(weight[0].sizes() == at::IntArrayRef(expected) && weight[0].scalar_type() == at::kInt, op, ": x ",
+              x.sizes(), " and ", features, " features need a packed weight ", at::IntArrayRef(expected), ", got ",
+              weight[0].sizes());
+  const auto holds = [&](const at::Tensor& tensor, at::ScalarType type) {
+    return tensor.scalar_type() == type && tensor.dim() == 1 && tensor.size(0) == features;
+  };
+  TORCH_CHECK(!isInt8 || (holds(weight[1], at::kFloat) && holds(weight[2], at::kInt)), op, ": the packed weight has ",
+              isInt8 ? weight[1].numel() : 0, " features, not ", features);
+  const std::array<int64_t, 3> scales{panels, quotientUp(inputs, groupInputs), panelWidth};
+  TORCH_CHECK(!isInt4 || (weight[1].sizes() == at::IntArrayRef(scales) && weight[1].scalar_type() == at::kBFloat16), op,
+              ": x ", x.sizes(), " and ", features, " features need bfloat16 scales ", at::IntArrayRef(scales));
+}
+
+at::Tensor packedLinear(const at::Tensor& x, at::TensorList weight, c10::string_view precisionName, int64_t features,
                         const OptionalTensor& bias, bool gelu, at::ScalarType outType) {
   const char* op = "openplug::packed_linear";
-  checkKind(kind, op);
-  TORCH_CHECK(weight.size() == (kind == at::kChar ? 3u : 1u), op, ": the weight is not one that pack_linear made as ",
-              kind);
+  const Precision precision = precisionOf(precisionName, op);
   TORCH_CHECK(x.dim() >= 1 && (x.scalar_type() == at::kFloat || x.scalar_type() == at::kBFloat16), op,
               ": x must be float32 or bfloat16 [..., K], got ", x.scalar_type(), " ", x.sizes());
   TORCH_CHECK(outType == at::kFloat || outType == at::kBFloat16, op, ": the result is float32 or bfloat16, not ", outType);
-  const int64_t inputs = x.size(-1), group = groupSize(kind), steps = (inputs + group - 1) / group;
-  const int64_t panels = (features + panelWidth - 1) / panelWidth;
-  const std::array<int64_t, 3> expected{panels, steps, panelWidth};
-  TORCH_CHECK(weight[0].sizes() == at::IntArrayRef(expected), op, ": x ", x.sizes(), " and ", features,
-              " features need a packed weight ", at::IntArrayRef(expected), ", got ", weight[0].sizes());
-  TORCH_CHECK(kind != at::kChar || weight[1].size(0) == features, op, ": the packed weight has ",
-              kind == at::kChar ? weight[1].size(0) : 0, " features, not ", features);
+  checkWeight(op, x, weight, precision, precisionName, features);
+  const bool isInt8 = precision == Precision::int8, isInt4 = precision == Precision::int4;
+  const int64_t steps = stepsOf(precision, x.size(-1)), panels = panelsOf(features);
   const bool hasBias = bias.has_value() && bias->defined();
   const at::Tensor biases = hasBias ? bias->to(at::kFloat).contiguous() : at::Tensor();
   TORCH_CHECK(!hasBias || (biases.dim() == 1 && biases.size(0) == features), op, ": expected bias [", features, "], got ",
@@ -210,24 +168,33 @@ at::Tensor packedLinear(const at::Tensor& x, at::TensorList weight, at::ScalarTy
   at::Tensor out = at::empty(shape, x.options().dtype(outType));
   const int64_t rows = out.numel() / std::max<int64_t>(features, 1);
   if (out.numel() == 0) return out;
-  const Activations activations = groupActivations(x, kind);
-  const Epilogue epilogue{hasBias ? dataOf<float>(biases) : nullptr,
-                          kind == at::kChar ? dataOf<float>(weight[1]) : nullptr,
-                          kind == at::kChar ? dataOf<int32_t>(weight[2]) : nullptr,
-                          kind == at::kChar ? dataOf<float>(activations.rowScales) : nullptr, gelu};
+  const Activations activations = groupActivations(x, precision);
+  const Epilogue epilogue{hasBias ? dataOf<float>(biases) : nullptr, isInt8 ? dataOf<float>(weight[1]) : nullptr,
+                          isInt8 ? dataOf<int32_t>(weight[2]) : nullptr,
+                          isInt8 || isInt4 ? dataOf<float>(activations.rowScales) : nullptr, gelu};
   const auto* groups = static_cast<const uint32_t*>(activations.groups.data_ptr());
   const auto* packed = static_cast<const uint32_t*>(weight[0].data_ptr());
-  const TileFunction tile = tileFunction(kind);
-  const int64_t rowBlocks = (rows + rowBlock - 1) / rowBlock;
+  const int64_t stride = activations.rowStride, weightGroups = steps / groupSteps; // the latter for int4
+  const TileFunction tile = tileFunction(precision);
+  // Blocks of about the same size, in whole tiles, as threads get equal numbers of them.
+  const int64_t tilesOfBlock = quotientUp(quotientUp(rows, quotientUp(rows, mostRows)), tiles().rows);
+  const int64_t rowBlock = tilesOfBlock * tiles().rows, rowBlocks = quotientUp(rows, rowBlock);
   const int64_t grain = 1 + 65536 / (panelWidth * steps * std::min(rows, rowBlock)); // small products: one thread
   at::parallel_for(0, rowBlocks * panels, grain, [&](int64_t begin, int64_t end) {
-    alignas(64) float sums[rowBlock * panelWidth];
+    alignas(64) float sums[mostRows * panelWidth];
     for (int64_t task = begin; task < end; ++task) {
       const int64_t firstRow = task / panels * rowBlock, panel = task % panels, firstFeature = panel * panelWidth;
       const int64_t taskRows = std::min(rowBlock, rows - firstRow), count = std::min(panelWidth, features - firstFeature);
-      multiplyPanel(tile, groups + firstRow * steps, packed + panel * steps * panelWidth, steps, taskRows, sums);
+      const uint32_t* from = packed + panel * steps * panelWidth;
+      if (isInt4)
+        multiplyGroups({groups + firstRow * stride, stride,
+                        dataOf<const int32_t>(activations.corrections) + firstRow * weightGroups, weightGroups, from,
+                        dataOf<const uint16_t>(weight[1]) + panel * weightGroups * panelWidth, weightGroups, sums, false},
+                       taskRows);
+      else
+        multiplyPanel(tile, groups + firstRow * stride, from, steps, taskRows, sums);
       const auto finish = [&](auto* to) {
-        if (kind == at::kChar)
+        if (isInt8)
           finishRows(to, reinterpret_cast<const int32_t*>(sums), features, firstRow, taskRows, firstFeature, count,
                      &epilogue);
         else
@@ -242,67 +209,13 @@ at::Tensor packedLinear(const at::Tensor& x, at::TensorList weight, at::ScalarTy
   return out;
 }
 
-// One feature's weights into lane `lane` of a panel.
-void packFeature(uint32_t* panel, int64_t lane, const uint8_t* groups, int64_t steps) {
-  for (int64_t s = 0; s < steps; ++s) std::memcpy(panel + s * panelWidth + lane, groups + 4 * s, 4);
-}
-
-std::vector<at::Tensor> packLinear(const at::Tensor& weightInput, at::ScalarType kind) {
-  const char* op = "openplug::pack_linear";
-  checkKind(kind, op);
-  TORCH_CHECK(weightInput.dim() == 2 && weightInput.numel() > 0, op, ": expected a weight [N, K], got ",
-              weightInput.sizes());
-  const at::Tensor weight = weightInput.detach().to(at::kFloat).contiguous();
-  const int64_t features = weight.size(0), inputs = weight.size(1), group = groupSize(kind);
-  const int64_t steps = (inputs + group - 1) / group, panels = (features + panelWidth - 1) / panelWidth;
-  const auto options = weight.options();
-  const at::Tensor packed = at::zeros({panels, steps, panelWidth}, options.dtype(at::kInt));
-  const bool isInt8 = kind == at::kChar;
-  const at::Tensor scales = isInt8 ? at::zeros({features}, options) : at::Tensor();
-  const at::Tensor offsets = isInt8 ? at::zeros({features}, options.dtype(at::kInt)) : at::Tensor();
-  const float* from = dataOf<float>(weight);
-  at::parallel_for(0, panels, 1, [&](int64_t begin, int64_t end) {
-    std::vector<uint8_t> bytes(static_cast<size_t>(4 * steps));
-    for (int64_t n = begin * panelWidth; n < std::min(features, end * panelWidth); ++n) {
-      const float* row = from + n * inputs;
-      std::fill(bytes.begin(), bytes.end(), 0);
-      if (kind == at::kFloat) {
-        std::memcpy(bytes.data(), row, static_cast<size_t>(inputs) * sizeof(float));
-      } else if (kind == at::kBFloat16) {
-        groupRow(reinterpret_cast<Bf16*>(bytes.data()), row, inputs);
-      } else {
-        float largest = 0.0f, strange = 0.0f;
-        for (int64_t k = 0; k < inputs; ++k) {
-          largest = std::max(largest, std::fabs(row[k]));
-          strange += row[k] * 0.0f;
-        }
-        const float inverse = stepsPerUnit(largest);
-        int32_t sum = 0;
-        for (int64_t k = 0; k < inputs && strange == 0.0f; ++k) {
-          const auto quantised = static_cast<int8_t>(std::nearbyint(row[k] * inverse));
-          std::memcpy(&bytes[static_cast<size_t>(k)], &quantised, 1);
-          sum += quantised;
-        }
-        dataOf<float>(scales)[n] = largest / 127.0f + strange;
-        dataOf<int32_t>(offsets)[n] = 128 * sum;
-      }
-      auto* panel = static_cast<uint32_t*>(packed.data_ptr()) + n / panelWidth * steps * panelWidth;
-      packFeature(panel, n % panelWidth, bytes.data(), steps);
-    }
-  });
-  if (isInt8) return {packed, scales, offsets};
-  return {packed};
-}
-
 } // namespace
 } // namespace openplug
 
 TORCH_LIBRARY_FRAGMENT(openplug, m) {
-  m.def("pack_linear(Tensor weight, ScalarType dtype) -> Tensor[]");
-  m.def("packed_linear(Tensor x, Tensor[] weight, ScalarType weight_dtype, int out_features, Tensor? bias, bool gelu, "
+  m.def("packed_linear(Tensor x, Tensor[] weight, str precision, int out_features, Tensor? bias, bool gelu, "
         "ScalarType out_dtype) -> Tensor");
 }
 TORCH_LIBRARY_IMPL(openplug, CPU, m) {
-  m.impl("pack_linear", openplug::packLinear);
   m.impl("packed_linear", openplug::packedLinear);
 }

@@ -1,4 +1,4 @@
-// Tiles for AVX-512. bf16 pairs and int8 groups are multiplied by one instruction where the CPU has it (AVX512-BF16,
+// Tiles for AVX-512. bf16 pairs and groups of bytes are multiplied by one instruction where the CPU has it (AVX512-BF16,
 // AVX512-VNNI); elsewhere they are widened.
 #include "tile_loop.h"
 
@@ -11,6 +11,7 @@ struct Avx512 {
   using Weights = __m512i;
   static constexpr int lanes = 16, vectors = 4;
   static Weights loadWeights(const uint32_t* from) { return _mm512_loadu_si512(from); }
+  static void prefetch(const uint32_t* from) { _mm_prefetch(reinterpret_cast<const char*>(from), _MM_HINT_T0); }
 };
 
 struct Avx512Float : Avx512 {
@@ -72,11 +73,39 @@ struct Avx512WideInt8 : Avx512Int {
   }
 };
 
+// Sums have a type of 32-bit integers: GCC keeps __m512i and what it is converted from in two registers, and has none
+// to spare.
+struct Avx512Int4 : Avx512 {
+  typedef int32_t Sum __attribute__((vector_size(64)));
+  static Sum broadcast(uint32_t group) { return (Sum)_mm512_set1_epi32(static_cast<int>(group)); }
+  static __m512i low(__m512i w) { return _mm512_and_si512(w, _mm512_set1_epi8(15)); }
+  static __m512i high(__m512i w) { return low(_mm512_srli_epi32(w, 4)); }
+  static __m512 zeroFloats() { return _mm512_setzero_ps(); }
+  static __m512 loadFloats(const float* from) { return _mm512_loadu_ps(from); }
+  static void storeFloats(float* to, __m512 floats) { _mm512_storeu_ps(to, floats); }
+  static __m512 loadScales(const uint16_t* from) {
+    const __m256i bits = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from));
+    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(bits), 16));
+  }
+  static __m512 addScaled(__m512 floats, Sum sum, __m512 scales) {
+    return _mm512_fmadd_ps(_mm512_cvtepi32_ps((__m512i)sum), scales, floats);
+  }
+  static void dot(Sum& sum, Sum x, __m512i w) { sum = (Sum)_mm512_dpbusd_epi32((__m512i)sum, w, (__m512i)x); }
+};
+
+// Sums of two products of bytes have 12 bits here, so the instruction that would clip them at 16 does not.
+struct Avx512WideInt4 : Avx512Int4 {
+  static void dot(Sum& sum, Sum x, __m512i w) {
+    sum += (Sum)_mm512_madd_epi16(_mm512_maddubs_epi16(w, (__m512i)x), _mm512_set1_epi16(1));
+  }
+};
+
 } // namespace
 
 TileSet avx512Tiles(bool hasBf16, bool hasVnni) {
   return {runTile<Avx512Float32>, hasBf16 ? runTile<Avx512Bfloat16> : runTile<Avx512WideBfloat16>,
-          hasVnni ? runTile<Avx512Int8> : runTile<Avx512WideInt8>, tileRows};
+          hasVnni ? runTile<Avx512Int8> : runTile<Avx512WideInt8>,
+          hasVnni ? runGroupTile<Avx512Int4> : runGroupTile<Avx512WideInt4>, tileRows};
 }
 
 } // namespace openplug
