@@ -141,52 +141,69 @@ function packedLinearPairs(precision: nn.Precision): Pair[] {
   });
 }
 
-/** What the library needs for a step: the token's place in the cache, then products of one row. */
-function attentionStepPairs(dtype: DType): Pair[] {
+/**
+ * What the library needs for a step: the token's place in the cache, then products of one row. `kept` bfloat16 under
+ * float32 queries is what int8 models have; the library has no such product and keeps float32.
+ */
+function attentionStepPairs(dtype: DType, kept: DType = dtype): Pair[] {
   const [batch, heads, length, headSize] = [8, 8, 256, 64];
-  const cache = (): Tensor => normal([batch, heads, length, headSize], dtype);
-  const [keys, values] = [cache(), cache()];
-  const projected = normal([batch, 3 * heads * headSize], dtype);
-  const positions = full([batch], length - 1, 'int64');
+  const width = heads * headSize;
+  const lengths = full([batch], length, 'int64');
+  const texts = normal([batch * length, 2 * width], dtype);
   const memory = {
-    keys,
-    values,
-    visible: full([batch], length, 'int64'),
+    ...nn.keepTexts(texts, lengths, length, heads, kept),
+    visible: lengths,
     sources: tensor(
       Array.from({ length: batch }, (_, row) => row),
       { dtype: 'int64' },
     ),
     scale: 0.125,
   };
-  const query = projected.narrow(1, 0, heads * headSize).contiguous();
+  const [keys, values] = [0, 1].map(() => normal([batch, heads, length, headSize], dtype)) as [
+    Tensor,
+    Tensor,
+  ];
+  const projected = normal([batch, 3 * width], dtype);
+  const positions = full([batch], length - 1, 'int64');
+  const query = projected.narrow(1, 0, width).contiguous();
   const plainAttention = (q: Tensor): Tensor =>
     q.reshape(batch, heads, 1, headSize).matmul(keys.transpose(2, 3)).mul(0.125).softmax(-1).matmul(values);
+  const suffix = kept === dtype ? '' : `, ${kept} kept`;
   return [
     {
-      name: 'self-attention step B 8, H 8, 256 tokens, D 64',
+      name: `self-attention step B 8, H 8, 256 tokens, D 64${suffix}`,
       dtype,
       calls: callsOfStep,
-      kernel: () =>
-        noGrad(() => scope(() => void nn.selfAttentionStep(projected, keys, values, positions, 0.125))),
+      kernel: () => noGrad(() => scope(() => void nn.selfAttentionStep(projected, memory, positions, 0.125))),
       plain: () =>
         noGrad(() =>
           scope(() => {
-            const [q, k, v] = projected.split(heads * headSize, 1) as [Tensor, Tensor, Tensor];
-            for (const [kept, token] of [
+            const [q, k, v] = projected.split(width, 1) as [Tensor, Tensor, Tensor];
+            for (const [cache, token] of [
               [keys, k],
               [values, v],
             ] as const)
-              kept.narrow(2, length - 1, 1).copy_(token.reshape(batch, heads, 1, headSize));
+              cache.narrow(2, length - 1, 1).copy_(token.reshape(batch, heads, 1, headSize));
             plainAttention(q);
           }),
         ),
     },
     {
-      name: 'cross-attention step B 8, H 8, 256 tokens, D 64',
+      name: `cross-attention step B 8, H 8, 256 tokens, D 64${suffix}`,
       dtype,
       calls: callsOfStep,
       kernel: () => noGrad(() => scope(() => void nn.crossAttentionStep(query, memory))),
       plain: () => noGrad(() => scope(() => void plainAttention(query))),
+    },
+    {
+      name: `keys and values of 8 sources of 256 tokens, H 8, D 64${suffix}`,
+      dtype,
+      kernel: () => scope(() => void nn.keepTexts(texts, lengths, length, heads, kept)),
+      plain: () =>
+        scope(() => {
+          for (const part of texts.to(kept).split(width, 1))
+            part.reshape(batch, length, heads, headSize).transpose(1, 2).contiguous();
+        }),
     },
   ];
 }
@@ -289,11 +306,12 @@ export async function benchKernels({ json, rounds = defaultRounds }: BenchOption
     () => attentionStepPairs(dtype),
     () => [candidatesPair(dtype)],
   ]);
+  const mixed = () => attentionStepPairs('float32', 'bfloat16');
   const packed = (['float32', 'bfloat16', 'int8'] as const).map(
     (precision) => () => packedLinearPairs(precision),
   );
   const results: PairResult[] = [];
-  for (const make of [...makers, ...packed, optimizerPairs]) {
+  for (const make of [...makers, mixed, ...packed, optimizerPairs]) {
     for (const pair of make()) {
       const result = await measure(pair, rounds);
       results.push(result);

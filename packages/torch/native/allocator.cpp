@@ -4,16 +4,33 @@
 // A cache of freed blocks instead (lists by size, large ones mapped in huge pages, bounded) was measured and is not
 // worth its code: with malloc told to keep its pages (addon.cpp) a training step takes no longer, 66.4 ms against 68.5
 // over 300 steps of varied lengths, and the process holds 480 MB instead of 630, as malloc joins and splits blocks.
+// But the kernel is asked to back large blocks with huge pages: weights that are streamed from memory are read faster,
+// as fewer addresses have to be looked up (docs/experiments.md).
 #include "addon.h"
 
 #include <c10/core/CPUAllocator.h>
 #include <cstdlib>
 #include <cstring>
+#ifdef __linux__
+#include <sys/mman.h>
+#endif
 
 namespace openplug {
 namespace {
 
 constexpr size_t kAlignment = 64; // libtorch's own: a cache line, and the widest vector
+
+// A wish: where the kernel has no huge pages to give, nothing changes. The range is widened to whole huge pages, since
+// neighbours in the heap are large blocks as a rule, and a huge page needs the wish for all of it.
+void preferHugePages(void* block, size_t bytes) {
+#ifdef MADV_HUGEPAGE
+  constexpr uintptr_t hugePage = 2 << 20;
+  if (bytes < hugePage / 2) return;
+  const auto begin = reinterpret_cast<uintptr_t>(block) & ~(hugePage - 1);
+  const auto end = (reinterpret_cast<uintptr_t>(block) + bytes + hugePage - 1) & ~(hugePage - 1);
+  madvise(reinterpret_cast<void*>(begin), end - begin, MADV_HUGEPAGE);
+#endif
+}
 
 void release(void* data) {
   if (data) std::free(static_cast<void**>(data)[-1]);
@@ -24,6 +41,7 @@ at::DataPtr acquire(size_t bytes) {
   if (bytes > 0) {
     void* block = bytes < SIZE_MAX / 2 ? std::malloc(bytes + kAlignment + sizeof(void*)) : nullptr;
     TORCH_CHECK(block, "not enough memory: could not get ", bytes, " bytes");
+    preferHugePages(block, bytes);
     auto address = (reinterpret_cast<uintptr_t>(block) + sizeof(void*) + kAlignment - 1) & ~(kAlignment - 1);
     data = reinterpret_cast<void*>(address);
     static_cast<void**>(data)[-1] = block;

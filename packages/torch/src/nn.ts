@@ -1,5 +1,6 @@
 // Functions that layers are made of, with half-precision and dropout handled in one place.
 import { aten } from './aten.js';
+import { empty } from './create.js';
 import type { DType } from './native.js';
 import { callOperator, type Tensor } from './tensor.js';
 
@@ -129,17 +130,56 @@ export function packedAttention(queries: Tensor, options: PackedAttentionOptions
 }
 
 /**
+ * Keys and values that single tokens attend to: `keys` [R, H, ⌈L/16⌉, D, 16], `values` [R, H, L, D]. Of each row a prefix
+ * is filled. Their dtype is that of the queries, or bfloat16 under float32 queries; sums are float32 (float64).
+ */
+export interface KeptTokens {
+  keys: Tensor;
+  values: Tensor;
+}
+
+/** Room for `length` tokens in each row, nothing in it yet. */
+export function emptyKeptTokens(
+  [numRows, numHeads, length, headSize]: readonly [number, number, number, number],
+  dtype: DType,
+): KeptTokens {
+  const numGroups = Math.ceil(length / keptGroup);
+  return {
+    keys: empty([numRows, numHeads, numGroups, headSize, keptGroup], dtype),
+    values: empty([numRows, numHeads, length, headSize], dtype),
+  };
+}
+
+/** Tokens whose keys stand side by side. */
+export const keptGroup = 16;
+
+/**
+ * Keys | values of whole texts in packed rows [N, 2·H·D], to be attended to by single tokens. Places after a text are zero.
+ * @param lengths tokens of each text, int64 [R]; they sum to N or less
+ * @param length of every row of the result, that of the longest text or more
+ * @param dtype of the result: that of `keysValues`, or bfloat16 if that is float32
+ */
+export function keepTexts(
+  keysValues: Tensor,
+  lengths: Tensor,
+  length: number,
+  numHeads: number,
+  dtype: DType = keysValues.dtype,
+): KeptTokens {
+  const kept = callOperator('openplug::keep_texts', keysValues, lengths, length, numHeads, dtype) as Tensor[];
+  return { keys: kept[0]!, values: kept[1]! };
+}
+
+/**
  * One new token of each row attends to its own text's kept keys and values, which it joins: softmax(q·kᵀ·scale)·v.
  * @param projected queries | keys | values of the new tokens [B, 3·H·D]
- * @param keys [B, H, L, D], changed in place
- * @param values likewise
+ * @param kept R = B; changed in place
  * @param positions place of each row's new token, int64 [B]
- * @returns [B, H·D]
+ * @returns [B, H·D], in the dtype of `projected`
  */
 export function selfAttentionStep(
   projected: Tensor,
-  keys: Tensor,
-  values: Tensor,
+  { keys, values }: KeptTokens,
   positions: Tensor,
   scale: number,
 ): Tensor {
@@ -147,11 +187,7 @@ export function selfAttentionStep(
 }
 
 /** The source that tokens attend to in `crossAttentionStep`. */
-export interface StepMemory {
-  /** [R, H, S, D] */
-  keys: Tensor;
-  /** [R, H, S, D] */
-  values: Tensor;
+export interface StepMemory extends KeptTokens {
   /** Leading keys of each of these rows that may be seen, int64 [R]. */
   visible: Tensor;
   /** Which of these rows belongs to each row of queries, int64 [B]. */
@@ -190,20 +226,6 @@ export function candidates(
 ): { logits: Tensor; ids: Tensor; normalizers: Tensor } {
   const [top, ids, normalizers] = callOperator('openplug::candidates', logits, numReal, count) as Tensor[];
   return { logits: top!, ids: ids!, normalizers: normalizers! };
-}
-
-/**
- * Packed tokens [N, parts·H·D] to `parts` padded tensors [B, H, T, D]; positions past a row's length are zero.
- * @param lengths int64 [B], summing to N
- */
-export function splitHeads(
-  x: Tensor,
-  lengths: Tensor,
-  maxLength: number,
-  numHeads: number,
-  parts: number,
-): Tensor[] {
-  return callOperator('openplug::split_heads', x, lengths, maxLength, numHeads, parts) as Tensor[];
 }
 
 /**

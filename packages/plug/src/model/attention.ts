@@ -1,16 +1,14 @@
 // Multi-head attention: the projections, and the ways in which tokens attend, which differ between whole texts in
 // packed rows and decoding with a cache.
-import { nn, type Tensor } from '@openplug/torch';
+import { type DType, nn, type Tensor } from '@openplug/torch';
 import type { TextLayout } from './batch.js';
 import type { PlugConfig } from './config.js';
 import type { DropoutSites } from './forward.js';
 import type { Linear } from './layers.js';
 import type { ParameterScope } from './parameters.js';
 
-/** Keys and values of one layer, [R, H, S, D] each, with how many of each row are visible. */
-export interface KeysValues {
-  keys: Tensor;
-  values: Tensor;
+/** Kept keys and values of one layer's source texts, with how many tokens of each are visible. */
+export interface KeysValues extends nn.KeptTokens {
   /** int64 [R] */
   visible: Tensor;
 }
@@ -114,13 +112,10 @@ export class CrossAttention {
     return this.#keyValue.forward(encoded);
   }
 
-  /** The same as heads, in rows of one length; computed once for a whole decoding. */
-  keysValues(encoded: Tensor, { lengths, maxLength, visible }: TextLayout): KeysValues {
-    const [keys, values] = nn.splitHeads(this.project(encoded), lengths, maxLength, this.#numHeads, 2) as [
-      Tensor,
-      Tensor,
-    ];
-    return { keys, values, visible };
+  /** The same as single tokens attend to them, computed once for a whole decoding. */
+  keysValues(encoded: Tensor, { lengths, maxLength, visible }: TextLayout, dtype: DType): KeysValues {
+    const kept = nn.keepTexts(this.project(encoded), lengths, maxLength, this.#numHeads, dtype);
+    return { ...kept, visible };
   }
 
   /** [N, E] → [N, E]. */

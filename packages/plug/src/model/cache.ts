@@ -1,6 +1,6 @@
 // What incremental decoding remembers: the keys and values of earlier target tokens, and of the source; and the step
 // itself as a program, since all steps of one batch run the same operators.
-import { empty, keep, nn, noGrad, Program, type Tensor, tensor } from '@openplug/torch';
+import { keep, nn, noGrad, Program, type Tensor, tensor } from '@openplug/torch';
 import { ShapeError } from '../errors.js';
 import type { Attend, KeysValues } from './attention.js';
 import { indexTensor, type TextLayout } from './batch.js';
@@ -30,7 +30,7 @@ export class DecoderCache implements Disposable {
   readonly #memory: KeysValues[];
   /** Row of the memory that belongs to each row of the batch, int64 [B]. */
   #sources: Tensor;
-  #own: { keys: Tensor; values: Tensor }[];
+  #own: nn.KeptTokens[];
   #ids: Feed;
   #positions: Feed;
   #tokenTypeIds: Tensor;
@@ -48,10 +48,10 @@ export class DecoderCache implements Disposable {
     const visible = keep(source.visible.clone());
     this.#memory = memory.map(({ keys, values }) => ({ keys: keep(keys), values: keep(values), visible }));
     this.#sources = keep(indexTensor(Array.from({ length: numRows }, (_, row) => row)));
-    this.#own = memory.map(({ keys }) => {
-      const [, numHeads, , headSize] = keys.shape as [number, number, number, number];
-      const buffer = (): Tensor => keep(empty([numRows, numHeads, maxLength, headSize], keys.dtype));
-      return { keys: buffer(), values: buffer() };
+    this.#own = memory.map(({ values }) => {
+      const [, numHeads, , headSize] = values.shape as [number, number, number, number];
+      const room = nn.emptyKeptTokens([numRows, numHeads, maxLength, headSize], values.dtype);
+      return { keys: keep(room.keys), values: keep(room.values) };
     });
     this.#ids = new Feed(numRows);
     this.#positions = new Feed(numRows);
@@ -103,10 +103,10 @@ export class DecoderCache implements Disposable {
   /** How the tokens of a step attend in one layer; those to themselves join the cache. */
   attention(layer: number): { toSelf: Attend; toSource: Attend } {
     const memory = this.#memory[layer]!;
-    const { keys, values } = this.#own[layer]!;
-    const scale = 1 / Math.sqrt(keys.shape[3]!);
+    const own = this.#own[layer]!;
+    const scale = 1 / Math.sqrt(own.values.shape[3]!);
     return {
-      toSelf: (projected) => nn.selfAttentionStep(projected, keys, values, this.positionIds, scale),
+      toSelf: (projected) => nn.selfAttentionStep(projected, own, this.positionIds, scale),
       toSource: (query) => nn.crossAttentionStep(query, { ...memory, sources: this.#sources, scale }),
     };
   }
@@ -122,13 +122,16 @@ export class DecoderCache implements Disposable {
         old.dispose();
         return keep(next);
       };
-      const filled = (buffer: Tensor): Tensor => {
+      const filled = (buffer: Tensor, length: number): Tensor => {
         if (!isSameSize) return replaced(buffer);
-        replaced(buffer.narrow(2, 0, this.#length));
+        replaced(buffer.narrow(2, 0, length));
         return buffer;
       };
       this.#sources = replaced(this.#sources);
-      this.#own = this.#own.map(({ keys, values }) => ({ keys: filled(keys), values: filled(values) }));
+      this.#own = this.#own.map(({ keys, values }) => ({
+        keys: filled(keys, Math.ceil(this.#length / nn.keptGroup)),
+        values: filled(values, this.#length),
+      }));
     });
     if (isSameSize) return;
     this.#disposeStep();

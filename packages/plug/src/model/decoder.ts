@@ -86,7 +86,8 @@ export class Decoder {
   /** Each layer's cross-attention keys and values, for decoding with a cache. */
   memory(encoded: Tensor, layout: TextLayout, options: ForwardOptions): KeysValues[] {
     const source = encoded.to(options.computeDType);
-    return this.#layers.map((layer) => layer.crossAttention.keysValues(source, layout));
+    const dtype = options.cacheDType ?? options.computeDType;
+    return this.#layers.map((layer) => layer.crossAttention.keysValues(source, layout, dtype));
   }
 
   /**

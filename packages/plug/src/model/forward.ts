@@ -6,6 +6,8 @@ import { checkpoint } from '@openplug/torch';
 export interface ForwardOptions {
   /** Dtype of matrix products and attention; residuals, LayerNorm and softmax keep the parameters' dtype. */
   computeDType: DType;
+  /** Dtype of kept keys and values in decoding: `computeDType` (default), or bfloat16 under float32. */
+  cacheDType?: DType;
   /** Present while training: scales the configured dropout on and keys its masks. */
   dropoutSeed?: number;
   /** Recompute each layer in the backward pass instead of keeping its activations. Default false. */

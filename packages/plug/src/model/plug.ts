@@ -41,7 +41,11 @@ export class PlugModel implements Disposable {
     this.config = config;
     this.parameters = parts.parameters;
     this.precision = precision;
-    this.inference = { computeDType: precision === 'bfloat16' ? 'bfloat16' : 'float32' };
+    // Next to int8 weights fp32 keys and values would be a good part of what a step of decoding reads.
+    this.inference =
+      precision === 'int8'
+        ? { computeDType: 'float32', cacheDType: 'bfloat16' }
+        : { computeDType: precision ?? 'float32' };
     this.#packed = parts.packed;
     const bert = root.in('bert');
     const predictions = root.in('cls').in('predictions');

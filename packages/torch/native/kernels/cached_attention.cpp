@@ -1,11 +1,16 @@
 // Attention of one new token in each row of a batch to keys and values that are kept: its own text's (which it first
 // joins), or the source's.
 //
-// keys and values [R, H, L, D], of which a prefix of each row is filled. Scores and sums are fp32 (fp64 for fp64).
-// Why: the general kernel copies the whole cache and makes matrix products of one row.
+// keys [R, H, L/16 rounded up, D, 16]: of 16 tokens at a time, so that their scores come out side by side in one vector.
+// values [R, H, L, D]. Of each row a prefix is filled; what is after it may be anything and is not used. Keys and values
+// have the queries' dtype, or are bf16 under fp32 queries: half the bytes to read. Scores, probabilities and sums are
+// fp32 (fp64 for fp64).
+// Why: the general kernel copies the whole cache and makes matrix products of one row. A step of a large model finds
+// nothing in the processor's caches: what counts is how many bytes are read, and that they stand in order.
 #include <ATen/Parallel.h>
 
 #include <algorithm>
+#include <tuple>
 #include <vector>
 
 #include "simd.h"
@@ -13,56 +18,124 @@
 namespace openplug {
 namespace {
 
-// One head of one row: out [D] = softmax(scale * q · keysᵀ) · values over `count` keys.
+constexpr int64_t group = 16; // tokens whose keys stand side by side
+constexpr int64_t lines = 4; // dimensions that are added up apart: sums need not wait for each other
+
+int64_t groupsOf(int64_t length) { return (length + group - 1) / group; }
+
+// scores[j] = scale * q · key j, for whole groups.
 template <typename T>
-KERNEL_INLINE void attendRowBody(T* __restrict out, const T* __restrict q, const T* keys, const T* values,
-                                 Compute<T>* __restrict scores, Compute<T>* __restrict sums, int64_t count,
-                                 int64_t depth, Compute<T> scale) {
+KERNEL_INLINE void scoreGroups(Compute<T>* __restrict scores, const Compute<T>* __restrict q, const T* __restrict keys,
+                               int64_t groups, int64_t depth, Compute<T> scale) {
   using C = Compute<T>;
-  C largest = -INFINITY;
-  for (int64_t j = 0; j < count; ++j) {
-    const T* __restrict key = keys + j * depth;
-    C dot = 0;
-#pragma omp simd reduction(+ : dot)
-    for (int64_t d = 0; d < depth; ++d) dot += load(q[d]) * load(key[d]);
-    scores[j] = dot * scale;
-    largest = scores[j] > largest ? scores[j] : largest;
+  for (int64_t g = 0; g < groups; ++g, keys += depth * group, scores += group) {
+    C dots[lines][group] = {};
+    int64_t d = 0;
+    for (; d + lines <= depth; d += lines)
+#pragma GCC unroll 4
+      for (int64_t u = 0; u < lines; ++u)
+#pragma omp simd
+        for (int64_t lane = 0; lane < group; ++lane) dots[u][lane] += q[d + u] * load(keys[(d + u) * group + lane]);
+    for (; d < depth; ++d)
+#pragma omp simd
+      for (int64_t lane = 0; lane < group; ++lane) dots[0][lane] += q[d] * load(keys[d * group + lane]);
+#pragma omp simd
+    for (int64_t lane = 0; lane < group; ++lane)
+      scores[lane] = ((dots[0][lane] + dots[1][lane]) + (dots[2][lane] + dots[3][lane])) * scale;
   }
-  C total = 0;
-#pragma omp simd reduction(+ : total)
+}
+
+// Dimensions [first, first + width) of the sum of all values by their weights; the sums stay in registers.
+template <int width, typename X, typename T>
+KERNEL_INLINE void sumValues(X* __restrict out, const Compute<T>* __restrict weights, const T* __restrict values,
+                             int64_t count, int64_t depth, Compute<T> factor) {
+  using C = Compute<T>;
+  C sums[width] = {};
   for (int64_t j = 0; j < count; ++j) {
+    const C weight = weights[j];
+#pragma omp simd
+    for (int d = 0; d < width; ++d) sums[d] += weight * load(values[j * depth + d]);
+  }
+#pragma omp simd
+  for (int d = 0; d < width; ++d) out[d] = narrow<X>(sums[d] * factor);
+}
+
+// One head of one row: out [D] = softmax(scale * q · keysᵀ) · values over `count` keys. Scratch: q [D], then scores.
+template <typename X, typename T>
+KERNEL_INLINE void attendRowBody(X* __restrict out, const X* __restrict query, const T* keys, const T* values,
+                                 Compute<T>* __restrict scratch, int64_t count, int64_t depth, Compute<T> scale) {
+  using C = Compute<T>;
+  C* __restrict q = scratch;
+  C* __restrict scores = scratch + depth;
+  const int64_t groups = groupsOf(count), places = groups * group;
+  for (int64_t d = 0; d < depth; ++d) q[d] = load(query[d]);
+  scoreGroups(scores, q, keys, groups, depth, scale);
+  for (int64_t j = count; j < places; ++j) scores[j] = -INFINITY;
+  C largest = -INFINITY, total = 0;
+#pragma omp simd reduction(max : largest)
+  for (int64_t j = 0; j < places; ++j) largest = scores[j] > largest ? scores[j] : largest;
+#pragma omp simd reduction(+ : total)
+  for (int64_t j = 0; j < places; ++j) {
     const C e = expNonPositive(scores[j] - largest);
     scores[j] = e;
     total += e;
   }
-  for (int64_t d = 0; d < depth; ++d) sums[d] = 0;
-  for (int64_t j = 0; j < count; ++j) {
-    const T* __restrict value = values + j * depth;
-    const C weight = scores[j];
-#pragma omp simd
-    for (int64_t d = 0; d < depth; ++d) sums[d] += weight * load(value[d]);
-  }
-  const C inverse = C(1) / total;
-#pragma omp simd
-  for (int64_t d = 0; d < depth; ++d) out[d] = narrow<T>(sums[d] * inverse);
+  const C factor = C(1) / total;
+  int64_t d = 0;
+  for (; d + 64 <= depth; d += 64) sumValues<64>(out + d, scores, values + d, count, depth, factor);
+  for (; d + 16 <= depth; d += 16) sumValues<16>(out + d, scores, values + d, count, depth, factor);
+  for (; d < depth; ++d) sumValues<1>(out + d, scores, values + d, count, depth, factor);
 }
 KERNEL_MULTIVERSION(attendRow)
 
+// Calls body(tag of queries and results, tag of keys and values) for the pairs that there are.
+template <typename Body>
+void dispatchKept(at::ScalarType queries, at::ScalarType kept, const char* op, Body body) {
+  if (queries == at::kFloat && kept == at::kBFloat16) return body(float{}, Bf16{});
+  TORCH_CHECK(queries == kept, op, ": keys and values must have the dtype of the projections or be bfloat16 under float32, got ",
+              kept, " under ", queries);
+  dispatchFloating(kept, op, [&](auto tag) { body(tag, tag); });
+}
+
+template <typename T, typename X>
+KERNEL_INLINE T stored(X value) {
+  if constexpr (std::is_same_v<T, X>)
+    return value;
+  else
+    return narrow<T>(load(value));
+}
+
+// Puts a token's key and value at `place` of their head.
+template <typename X, typename T>
+KERNEL_INLINE void keepTokenBody(T* __restrict keys, T* __restrict values, const X* __restrict key,
+                                 const X* __restrict value, int64_t place, int64_t depth) {
+  T* __restrict column = keys + place / group * depth * group + place % group;
+  T* __restrict row = values + place * depth;
+  for (int64_t d = 0; d < depth; ++d) column[d * group] = stored<T>(key[d]);
+#pragma omp simd
+  for (int64_t d = 0; d < depth; ++d) row[d] = stored<T>(value[d]);
+}
+KERNEL_MULTIVERSION(keepToken)
+
 struct Sizes {
   int64_t rows, heads, length, depth;
+  int64_t keysOfHead() const { return groupsOf(length) * depth * group; }
 };
 
 Sizes checkArguments(const at::Tensor& projected, int64_t parts, const at::Tensor& keys, const at::Tensor& values,
                      const char* op) {
-  TORCH_CHECK(keys.dim() == 4 && keys.sizes() == values.sizes() && keys.is_contiguous() && values.is_contiguous(), op,
-              ": keys and values must be contiguous [R, H, L, D], got ", keys.sizes(), " and ", values.sizes());
-  TORCH_CHECK(projected.dim() == 2 && projected.size(1) == parts * keys.size(1) * keys.size(3), op,
-              ": expected projections [B, ", parts * keys.size(1) * keys.size(3), "] for keys ", keys.sizes(), ", got ",
+  TORCH_CHECK(keys.dim() == 5 && values.dim() == 4 && keys.is_contiguous() && values.is_contiguous() &&
+                  keys.size(0) == values.size(0) && keys.size(1) == values.size(1) &&
+                  keys.size(2) == groupsOf(values.size(2)) && keys.size(3) == values.size(3) && keys.size(4) == group,
+              op, ": keys and values must be contiguous [R, H, L/16 rounded up, D, 16] and [R, H, L, D], got ", keys.sizes(),
+              " and ", values.sizes());
+  const Sizes sizes{projected.dim() > 0 ? projected.size(0) : 0, values.size(1), values.size(2), values.size(3)};
+  TORCH_CHECK(projected.dim() == 2 && projected.size(1) == parts * sizes.heads * sizes.depth, op,
+              ": expected projections [B, ", parts * sizes.heads * sizes.depth, "] for values ", values.sizes(), ", got ",
               projected.sizes());
-  TORCH_CHECK(projected.scalar_type() == keys.scalar_type() && keys.scalar_type() == values.scalar_type(), op,
-              ": projections, keys and values must have one dtype, got ", projected.scalar_type(), ", ",
+  TORCH_CHECK(keys.scalar_type() == values.scalar_type(), op, ": keys and values must have one dtype, got ",
               keys.scalar_type(), " and ", values.scalar_type());
-  return {projected.size(0), keys.size(1), keys.size(2), keys.size(3)};
+  return sizes;
 }
 
 const int64_t* checkIntegers(const at::Tensor& tensor, int64_t count, const char* what, const char* op) {
@@ -71,13 +144,15 @@ const int64_t* checkIntegers(const at::Tensor& tensor, int64_t count, const char
   return static_cast<const int64_t*>(tensor.data_ptr());
 }
 
-// attend(row, head, row scratch of L, scratch of D) for all rows and heads, in parallel where there is enough to do.
+// attend(row, head, scratch) for all rows and heads, in parallel where there is enough to do: `most` keys or fewer each.
 template <typename C, typename Attend>
-void forEachHead(const Sizes& sizes, Attend attend) {
-  const int64_t grain = 1 + 16384 / std::max<int64_t>(sizes.length * sizes.depth, 1);
+void forEachHead(const Sizes& sizes, int64_t most, Attend attend) {
+  const int64_t grain = 1 + 16384 / std::max<int64_t>(most * sizes.depth, 1);
+  const auto scratchSize = static_cast<size_t>(sizes.depth + groupsOf(most) * group);
   at::parallel_for(0, sizes.rows * sizes.heads, grain, [&](int64_t begin, int64_t end) {
-    std::vector<C> scores(static_cast<size_t>(sizes.length)), sums(static_cast<size_t>(sizes.depth));
-    for (int64_t i = begin; i < end; ++i) attend(i / sizes.heads, i % sizes.heads, scores.data(), sums.data());
+    static thread_local std::vector<C> scratch;
+    if (scratch.size() < scratchSize) scratch.resize(scratchSize);
+    for (int64_t i = begin; i < end; ++i) attend(i / sizes.heads, i % sizes.heads, scratch.data());
   });
 }
 
@@ -88,24 +163,26 @@ at::Tensor selfAttentionStep(const at::Tensor& projectedInput, at::Tensor keys, 
   const Sizes sizes = checkArguments(projectedInput, 3, keys, values, op);
   TORCH_CHECK(keys.size(0) == sizes.rows, op, ": the cache has ", keys.size(0), " rows, the batch ", sizes.rows);
   const int64_t* position = checkIntegers(positions, sizes.rows, "positions", op);
-  for (int64_t b = 0; b < sizes.rows; ++b)
+  int64_t most = 0;
+  for (int64_t b = 0; b < sizes.rows; ++b) {
     TORCH_CHECK(position[b] >= 0 && position[b] < sizes.length, op, ": the cache holds ", sizes.length,
                 " tokens, row ", b, " is at position ", position[b]);
+    most = std::max(most, position[b] + 1);
+  }
   const at::Tensor projected = projectedInput.contiguous();
   const int64_t width = sizes.heads * sizes.depth;
   at::Tensor out = at::empty({sizes.rows, width}, projected.options());
-  dispatchFloating(projected.scalar_type(), op, [&](auto tag) {
-    using T = decltype(tag);
+  dispatchKept(projected.scalar_type(), keys.scalar_type(), op, [&](auto queryTag, auto keptTag) {
+    using X = decltype(queryTag);
+    using T = decltype(keptTag);
     using C = Compute<T>;
-    forEachHead<C>(sizes, [&](int64_t b, int64_t h, C* scores, C* sums) {
-      const T* q = dataOf<T>(projected) + b * 3 * width + h * sizes.depth;
-      const int64_t head = (b * sizes.heads + h) * sizes.length * sizes.depth, here = position[b] * sizes.depth;
-      T* headKeys = dataOf<T>(keys) + head;
-      T* headValues = dataOf<T>(values) + head;
-      std::memcpy(headKeys + here, q + width, static_cast<size_t>(sizes.depth) * sizeof(T));
-      std::memcpy(headValues + here, q + 2 * width, static_cast<size_t>(sizes.depth) * sizeof(T));
-      attendRow(dataOf<T>(out) + b * width + h * sizes.depth, q, static_cast<const T*>(headKeys),
-                static_cast<const T*>(headValues), scores, sums, position[b] + 1, sizes.depth, static_cast<C>(scale));
+    forEachHead<C>(sizes, most, [&](int64_t b, int64_t h, C* scratch) {
+      const X* q = dataOf<X>(projected) + b * 3 * width + h * sizes.depth;
+      T* headKeys = dataOf<T>(keys) + (b * sizes.heads + h) * sizes.keysOfHead();
+      T* headValues = dataOf<T>(values) + (b * sizes.heads + h) * sizes.length * sizes.depth;
+      keepToken(headKeys, headValues, q + width, q + 2 * width, position[b], sizes.depth);
+      attendRow(dataOf<X>(out) + b * width + h * sizes.depth, q, static_cast<const T*>(headKeys),
+                static_cast<const T*>(headValues), scratch, position[b] + 1, sizes.depth, static_cast<C>(scale));
     });
   });
   return out;
@@ -121,24 +198,66 @@ at::Tensor crossAttentionStep(const at::Tensor& queryInput, const at::Tensor& ke
   for (int64_t b = 0; b < sizes.rows; ++b)
     TORCH_CHECK(source[b] >= 0 && source[b] < keys.size(0), op, ": row ", b, " has source ", source[b], " of ",
                 keys.size(0));
-  for (int64_t r = 0; r < keys.size(0); ++r)
+  int64_t most = 0;
+  for (int64_t r = 0; r < keys.size(0); ++r) {
     TORCH_CHECK(counts[r] >= 1 && counts[r] <= sizes.length, op, ": source ", r, " shows ", counts[r],
                 " keys, expected 1 to ", sizes.length);
+    most = std::max(most, counts[r]);
+  }
   const at::Tensor query = queryInput.contiguous();
   at::Tensor out = at::empty(query.sizes(), query.options());
   const int64_t width = sizes.heads * sizes.depth;
-  dispatchFloating(query.scalar_type(), op, [&](auto tag) {
-    using T = decltype(tag);
+  dispatchKept(query.scalar_type(), keys.scalar_type(), op, [&](auto queryTag, auto keptTag) {
+    using X = decltype(queryTag);
+    using T = decltype(keptTag);
     using C = Compute<T>;
-    forEachHead<C>(sizes, [&](int64_t b, int64_t h, C* scores, C* sums) {
-      const int64_t at = b * width + h * sizes.depth;
-      const int64_t head = (source[b] * sizes.heads + h) * sizes.length * sizes.depth;
-      attendRow(dataOf<T>(out) + at, static_cast<const T*>(dataOf<T>(query) + at),
-                static_cast<const T*>(dataOf<T>(keys) + head), static_cast<const T*>(dataOf<T>(values) + head), scores,
-                sums, counts[source[b]], sizes.depth, static_cast<C>(scale));
+    forEachHead<C>(sizes, most, [&](int64_t b, int64_t h, C* scratch) {
+      const int64_t at = b * width + h * sizes.depth, head = source[b] * sizes.heads + h;
+      attendRow(dataOf<X>(out) + at, static_cast<const X*>(dataOf<X>(query) + at),
+                static_cast<const T*>(dataOf<T>(keys) + head * sizes.keysOfHead()),
+                static_cast<const T*>(dataOf<T>(values) + head * sizes.length * sizes.depth), scratch,
+                counts[source[b]], sizes.depth, static_cast<C>(scale));
     });
   });
   return out;
+}
+
+// Keys | values of whole texts in packed rows [N, 2E] as the steps want them, in rows of `length` tokens. What is after
+// a text is zero; filler rows after the last text are left out.
+std::tuple<at::Tensor, at::Tensor> keepTexts(const at::Tensor& input, const at::Tensor& lengths, int64_t length,
+                                             int64_t heads, at::ScalarType dtype) {
+  const char* op = "openplug::keep_texts";
+  TORCH_CHECK(input.dim() == 2 && heads > 0 && input.size(1) % (2 * heads) == 0, op,
+              ": expected keys and values [tokens, 2 * heads * D] of ", heads, " heads, got ", input.sizes());
+  TORCH_CHECK(length >= 0, op, ": rows cannot have length ", length);
+  const int64_t rows = lengths.dim() == 1 ? lengths.size(0) : 0, depth = input.size(1) / (2 * heads);
+  const int64_t* count = checkIntegers(lengths, rows, "lengths", op);
+  std::vector<int64_t> starts(static_cast<size_t>(rows) + 1, 0);
+  for (int64_t r = 0; r < rows; ++r) {
+    TORCH_CHECK(count[r] >= 0 && count[r] <= length, op, ": row ", r, " has length ", count[r], ", expected 0 to ", length);
+    starts[static_cast<size_t>(r) + 1] = starts[static_cast<size_t>(r)] + count[r];
+  }
+  TORCH_CHECK(starts.back() <= input.size(0), op, ": the lengths sum to ", starts.back(), ", but there are ",
+              input.size(0), " packed tokens");
+  const at::Tensor x = input.contiguous();
+  const at::Tensor keys = at::zeros({rows, heads, groupsOf(length), depth, group}, x.options().dtype(dtype));
+  const at::Tensor values = at::zeros({rows, heads, length, depth}, x.options().dtype(dtype));
+  const Sizes sizes{rows, heads, length, depth};
+  dispatchKept(x.scalar_type(), dtype, op, [&](auto inputTag, auto keptTag) {
+    using X = decltype(inputTag);
+    using T = decltype(keptTag);
+    at::parallel_for(0, rows * heads, 1, [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) {
+        const int64_t r = i / heads;
+        for (int64_t t = 0; t < count[r]; ++t) {
+          const X* key = dataOf<X>(x) + (starts[static_cast<size_t>(r)] + t) * 2 * heads * depth + i % heads * depth;
+          keepToken(dataOf<T>(keys) + i * sizes.keysOfHead(), dataOf<T>(values) + i * length * depth, key,
+                    key + heads * depth, t, depth);
+        }
+      }
+    });
+  });
+  return {keys, values};
 }
 
 } // namespace
@@ -149,8 +268,11 @@ TORCH_LIBRARY_FRAGMENT(openplug, m) {
         "Tensor");
   m.def("cross_attention_step(Tensor query, Tensor keys, Tensor values, Tensor visible, Tensor sources, float scale) -> "
         "Tensor");
+  m.def("keep_texts(Tensor x, Tensor lengths, int length, int num_heads, ScalarType dtype) -> (Tensor keys, Tensor "
+        "values)");
 }
 TORCH_LIBRARY_IMPL(openplug, CPU, m) {
   m.impl("self_attention_step", openplug::selfAttentionStep);
   m.impl("cross_attention_step", openplug::crossAttentionStep);
+  m.impl("keep_texts", openplug::keepTexts);
 }
