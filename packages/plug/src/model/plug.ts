@@ -41,9 +41,9 @@ export class PlugModel implements Disposable {
     this.config = config;
     this.parameters = parts.parameters;
     this.precision = precision;
-    // Next to int8 weights fp32 keys and values would be a good part of what a step of decoding reads.
+    // Next to weights of 8 bits or less fp32 keys and values would be a good part of what a step of decoding reads.
     this.inference =
-      precision === 'int8'
+      precision === 'int8' || precision === 'int4'
         ? { computeDType: 'float32', cacheDType: 'bfloat16' }
         : { computeDType: precision ?? 'float32' };
     this.#packed = parts.packed;
