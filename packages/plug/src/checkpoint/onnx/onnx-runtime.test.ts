@@ -1,11 +1,13 @@
 // What ONNX Runtime computes from an export, against the reference folder and our own forward pass.
 import assert from 'node:assert/strict';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { spawnSync } from 'node:child_process';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, describe, it } from 'node:test';
 import { fileURLToPath } from 'node:url';
-import { type DType, openSafetensors, scope, tensor } from '@openplug/torch';
+import { type DType, noGrad, openSafetensors, scope, tensor } from '@openplug/torch';
+import { generate } from '../../generate/index.js';
 import type { PlugConfig } from '../../model/index.js';
 import {
   assertClose,
@@ -17,6 +19,7 @@ import {
   type TextPair,
 } from '../../model/small-models.test-support.js';
 import { readReference } from '../../parity/reference.js';
+import { SPECIAL_TOKENS, tokenizerFromVocabulary } from '../../text/index.js';
 import { readModelConfig } from '../model-folder.js';
 import type { TensorSource } from '../tensor-source.js';
 import { type ExportOnnxOptions, exportOnnx } from './index.js';
@@ -25,6 +28,7 @@ import {
   notNumbers,
   padded,
   type RuntimeTensor,
+  runtimeFolder,
   sourceOfModel,
   sourceOfTensors,
   withoutRuntime,
@@ -262,6 +266,33 @@ describe('an export of any model', { skip: withoutRuntime }, () => {
     assert.deepEqual(logits!.dims, [3, 4]);
     assertClose(numbers(logits!), wanted, budget, 'logits');
     await runs.close();
+  });
+
+  it('writes with the program of docs/onnx.md what generation writes', async () => {
+    using model = smallModel({ originalVocabSize: 40 }, { dtype: 'float32' });
+    // Positions that outweigh words make a text that moves; else the tied embedding repeats one word for ever.
+    noGrad(() => model.parameters.get('bert.embeddings.position_embeddings.weight')!.mul_(8));
+    const folder = join(parent, 'example');
+    await exportOnnx(sourceOfModel(model), model.config, folder);
+    const characters = Array.from({ length: 35 }, (_, at) => String.fromCodePoint(0x4e00 + at));
+    const tokenizer = tokenizerFromVocabulary([...Object.values(SPECIAL_TOKENS), ...characters]);
+    tokenizer.save(folder);
+    const prompt = characters.slice(3, 9).join('');
+    const { texts } = await generate(model, tokenizer, prompt, { temperature: 0, maxLength: 20 });
+    assert.ok(new Set(texts[0]!.tokenIds).size > 2, texts[0]!.text);
+
+    const guide = readFileSync(new URL('../../../../../docs/onnx.md', import.meta.url), 'utf8');
+    const program = guide.match(/```js\n(.*?)```/s)![1]!.replace('<= 32', '<= 20');
+    writeFileSync(join(parent, 'write.mjs'), program);
+    mkdirSync(join(parent, 'node_modules'));
+    symlinkSync(runtimeFolder, join(parent, 'node_modules', 'onnxruntime-node'));
+    const openplug = fileURLToPath(new URL('../../..', import.meta.url));
+    symlinkSync(openplug, join(parent, 'node_modules', 'openplug'));
+    const run = spawnSync(process.execPath, [join(parent, 'write.mjs'), folder, prompt], {
+      encoding: 'utf8',
+    });
+    assert.equal(run.stderr, '');
+    assert.equal(run.stdout.trimEnd(), texts[0]!.text);
   });
 
   /** −∞ of the padding vocabulary as a number that can be compared. */
