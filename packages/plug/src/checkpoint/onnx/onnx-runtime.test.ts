@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, describe, it } from 'node:test';
 import { fileURLToPath } from 'node:url';
-import { type DType, noGrad, openSafetensors, scope, tensor } from '@openplug/torch';
+import { type DType, noGrad, openSafetensors, scope, tensor, writeSafetensors } from '@openplug/torch';
 import { generate } from '../../generate/index.js';
 import type { PlugConfig } from '../../model/index.js';
 import {
@@ -20,17 +20,16 @@ import {
 } from '../../model/small-models.test-support.js';
 import { readReference } from '../../parity/reference.js';
 import { SPECIAL_TOKENS, tokenizerFromVocabulary } from '../../text/index.js';
-import { readModelConfig } from '../model-folder.js';
-import type { TensorSource } from '../tensor-source.js';
+import { openModelFolder } from '../open-model.js';
+import type { OpenedModel } from '../tensor-source.js';
 import { type ExportOnnxOptions, exportOnnx } from './index.js';
 import {
   ExportedModel,
   notNumbers,
+  opened,
   padded,
   type RuntimeTensor,
   runtimeFolder,
-  sourceOfModel,
-  sourceOfTensors,
   withoutRuntime,
 } from './onnx.test-support.js';
 
@@ -41,14 +40,10 @@ after(() => rmSync(parent, { recursive: true }));
 const budget = 3e-5;
 
 let numExports = 0;
-async function exported(
-  source: TensorSource,
-  config: PlugConfig,
-  options?: ExportOnnxOptions,
-): Promise<ExportedModel> {
+async function exported(model: OpenedModel, options?: ExportOnnxOptions): Promise<ExportedModel> {
   const folder = join(parent, `export-${numExports++}`);
-  await exportOnnx(source, config, folder, options);
-  return ExportedModel.open(folder, config);
+  await exportOnnx(model, folder, options);
+  return ExportedModel.open(folder, model.config);
 }
 
 const numbers = (value: RuntimeTensor): Float32Array => value.data as Float32Array;
@@ -117,10 +112,9 @@ describe('an export of the reference model', { skip: withoutRuntime }, () => {
 
   for (const variant of ['final_norm_once', 'final_norm_twice'] as const)
     it(`computes its logits and greedy ids, ${variant}`, async () => {
-      const stored = readModelConfig(reference);
-      const config = { ...stored, doubleFinalNorm: variant === 'final_norm_twice' };
-      using source = openSafetensors(join(reference, 'model.safetensors'));
-      const model = await exported(source, config);
+      using stored = openModelFolder(reference);
+      const config = { ...stored.config, doubleFinalNorm: variant === 'final_norm_twice' };
+      const model = await exported({ ...stored, config });
       const off = (value: RuntimeTensor, name: string, rows?: readonly number[]): number =>
         largestError(numbers(value), expected.values(`${variant}.${name}`), value.dims.at(-1)!, rows);
 
@@ -162,7 +156,7 @@ describe('an export of any model', { skip: withoutRuntime }, () => {
       // Parameters are drawn by name: the encoder is the same with and without a decoder.
       using whole = smallModel({ ...changes, decHiddenLayers: 2 }, { dtype: 'float32' });
       const wanted = outputsOf(whole, pairs, 'float32');
-      const runs = await exported(sourceOfModel(model), config);
+      const runs = await exported(opened(model));
       const { last_hidden_state: encoded, sentence_logits: sentence } = await runs.encode(ids, mask, types);
       const mlm = await runs.maskedLm(encoded!);
       const mlmRows = { data: mlm.data, dims: [3, ids[0]!.length, config.vocabSize] };
@@ -186,7 +180,7 @@ describe('an export of any model', { skip: withoutRuntime }, () => {
 
   it('decodes in steps of any length what it decodes at once, and looks at the source once', async () => {
     using model = smallModel({}, { dtype: 'float32' });
-    const runs = await exported(sourceOfModel(model), smallConfig);
+    const runs = await exported(opened(model));
     const { last_hidden_state: encoded } = await runs.encode(ids, mask, types);
     const whole = await runs.decode(targets, encoded!, mask, runs.noPast(3));
     const wanted = unpadded(whole.logits!, [7, 7, 7]);
@@ -231,15 +225,13 @@ describe('an export of any model', { skip: withoutRuntime }, () => {
       await runs.close();
       return numbers(logits!);
     };
-    const embedded = await results(await exported(sourceOfModel(model), smallConfig));
-    const external = await results(
-      await exported(sourceOfModel(model), smallConfig, { maxEmbeddedBytes: 0 }),
-    );
+    const embedded = await results(await exported(opened(model)));
+    const external = await results(await exported(opened(model), { maxEmbeddedBytes: 0 }));
     assert.deepEqual(external, embedded);
-    const inDType = (dtype: DType): TensorSource =>
-      sourceOfModel(model, (weight) => scope(() => weight.detach().to('float16').to(dtype)));
-    const half = await results(await exported(inDType('float16'), smallConfig));
-    assert.deepEqual(half, await results(await exported(inDType('float32'), smallConfig)));
+    const inDType = (dtype: DType): OpenedModel =>
+      opened(model, { convert: (weight) => scope(() => weight.detach().to('float16').to(dtype)) });
+    const half = await results(await exported(inDType('float16')));
+    assert.deepEqual(half, await results(await exported(inDType('float32'))));
     assert.notDeepEqual(half, embedded);
   });
 
@@ -250,13 +242,13 @@ describe('an export of any model', { skip: withoutRuntime }, () => {
     const bias = [1, -2, 3, 0.5];
     using weightTensor = tensor(weight, { shape: [4, config.hiddenSize] });
     using biasTensor = tensor(bias);
-    const classifier = sourceOfTensors(
-      new Map([
-        ['classifier.weight', weightTensor],
-        ['classifier.bias', biasTensor],
-      ]),
-    );
-    const runs = await exported(sourceOfModel(model), config, { classifier });
+    const head = new Map([
+      ['classifier.weight', weightTensor],
+      ['classifier.bias', biasTensor],
+    ]);
+    const path = join(parent, 'classifier.safetensors');
+    writeSafetensors(path, head);
+    const runs = await exported(opened(model, { filesBeside: [path] }));
     const { last_hidden_state: encoded, logits } = await runs.encode(ids, mask, types);
     const wanted = unpadded(encoded!, [1, 1, 1]).flatMap((first) =>
       bias.map((start, label) =>
@@ -273,10 +265,10 @@ describe('an export of any model', { skip: withoutRuntime }, () => {
     // Positions that outweigh words make a text that moves; else the tied embedding repeats one word for ever.
     noGrad(() => model.parameters.get('bert.embeddings.position_embeddings.weight')!.mul_(8));
     const folder = join(parent, 'example');
-    await exportOnnx(sourceOfModel(model), model.config, folder);
     const characters = Array.from({ length: 35 }, (_, at) => String.fromCodePoint(0x4e00 + at));
     const tokenizer = tokenizerFromVocabulary([...Object.values(SPECIAL_TOKENS), ...characters]);
-    tokenizer.save(folder);
+    tokenizer.save(parent);
+    await exportOnnx(opened(model, { filesBeside: [join(parent, 'vocab.txt')] }), folder);
     const prompt = characters.slice(3, 9).join('');
     const { texts } = await generate(model, tokenizer, prompt, { temperature: 0, maxLength: 20 });
     assert.ok(new Set(texts[0]!.tokenIds).size > 2, texts[0]!.text);
