@@ -4,7 +4,7 @@ export {
   exportOnnx,
   loadModel,
   type OnnxFile,
-  type OnnxProgress,
+  openAnyModel,
   readModelConfig,
   resolveModelFolder,
   saveModel,

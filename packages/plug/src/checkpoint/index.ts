@@ -10,7 +10,7 @@ export {
   saveModel,
 } from './model-folder.js';
 export { type WritingOptions, writeNewFolder } from './new-folder.js';
-export { type ExportOnnxOptions, exportOnnx, type OnnxFile, type OnnxProgress } from './onnx/index.js';
+export { type ExportOnnxOptions, exportOnnx, type OnnxFile } from './onnx/index.js';
 export { newModel, openModelFolder } from './open-model.js';
 export { openTorchCheckpoint, type TorchCheckpoint, type TorchCheckpointOptions } from './pickle/index.js';
 export {

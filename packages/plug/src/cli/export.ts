@@ -1,7 +1,6 @@
 // `plug export`: a model → the layouts that other programs read.
 import { copyFileSync, writeFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
-import { openSafetensors } from '@openplug/torch';
 import type { Command } from 'commander';
 import { z } from 'zod';
 import {
@@ -91,18 +90,9 @@ const writers: Record<'bert' | 'shards' | 'onnx', Writer> = {
     });
     return [];
   },
-  async onnx({ weights, config, filesBeside }, out, { signal, onProgress }) {
-    const head = filesBeside.find((path) => basename(path) === 'classifier.safetensors');
-    using classifier = head === undefined ? undefined : openSafetensors(head);
-    const files = await writeNewFolder(out, 0, async (folder) => {
-      copyTokenizer(filesBeside, folder);
-      return await exportOnnx(weights, config, folder, {
-        ...(classifier ? { classifier } : {}),
-        signal,
-        onProgress: ({ doneBytes, totalBytes }) => onProgress(doneBytes, totalBytes),
-      });
-    });
-    return files.map(({ path, bytes }) => `${basename(path)}: ${formatBytes(bytes)}`);
+  async onnx(model, out, options) {
+    const files = await exportOnnx(model, out, options);
+    return files.map(({ name, bytes }) => `${name}: ${formatBytes(bytes)}`);
   },
 };
 

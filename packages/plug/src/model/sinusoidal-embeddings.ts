@@ -39,7 +39,7 @@ export class SinusoidalEmbeddings implements TargetEmbeddings {
  * Row p: sin(p·f), cos(p·f) in turns, f = 10000^(−2i/E) for the i-th pair. Computed in float64: published code does it
  * in fp32, which is up to 3e-5 off at position 512.
  */
-function sinusoids(
+export function sinusoids(
   { maxPositionEmbeddings, hiddenSize }: PlugConfig,
   Numbers: Float64ArrayConstructor | Float32ArrayConstructor,
 ): Tensor {

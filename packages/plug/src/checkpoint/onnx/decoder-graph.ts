@@ -1,6 +1,7 @@
 // The decoder with its cache as one ONNX graph: all target tokens at once, a first step, and further steps. Names of
 // inputs and outputs are those of Optimum's merged decoders, which transformers.js runs.
-import type { PlugConfig } from '../../model/index.js';
+import { decoderConfig, type PlugConfig } from '../../model/index.js';
+import { sinusoids } from '../../model/sinusoidal-embeddings.js';
 import { type BuiltGraph, GraphBuilder, type Value } from './graph-builder.js';
 import {
   attend,
@@ -12,6 +13,7 @@ import {
   paddingBias,
   projectHeads,
   vocabularyLogits,
+  wordEmbeddings,
 } from './layers.js';
 
 interface KeysValues {
@@ -30,6 +32,9 @@ interface Surroundings {
   sourceBias: Value;
 }
 
+/** Of a decoder whose embeddings are not the encoder's. */
+const ownEmbedding = { words: 'decoder.embeddings.weight', bias: 'decoder.generator.bias' };
+
 const layerName = (index: number): string => `decoder.decoder.layer.${index}`;
 
 /**
@@ -38,8 +43,10 @@ const layerName = (index: number): string => `decoder.decoder.layer.${index}`;
  *
  * Without `use_cache_branch` the past is ignored and the source's keys and values are computed; with it they are taken
  * from the past, and the target continues after the past's tokens.
+ * @param given of the whole model
  */
-export function decoderGraph(config: PlugConfig): BuiltGraph {
+export function decoderGraph(given: PlugConfig): BuiltGraph {
+  const config = decoderConfig(given);
   const { hiddenSize, vocabSize, decHiddenLayers } = config;
   const graph = new GraphBuilder('decoder');
   const ids = graph.input('input_ids', 'int64', ['batch', 'target']);
@@ -66,7 +73,10 @@ export function decoderGraph(config: PlugConfig): BuiltGraph {
   const earlier = (past: Value): Value =>
     graph.op('Slice', [past, graph.integers(0), pastLength, graph.integers(2)]);
 
-  let x = embed(graph, config, ids, positions, graph.integer(0));
+  const isShared = config.decEmbeddings !== 'sinusoidal';
+  let x = isShared
+    ? embed(graph, given, ids, positions, graph.integer(0)) // with the encoder's norm and its epsilon
+    : embedWithSinusoids(graph, config, ids, positions);
   const presents: KeysValues[] = [];
   for (const [index, { own }] of pasts.entries()) {
     const past = { keys: earlier(own.keys), values: earlier(own.values) };
@@ -77,13 +87,24 @@ export function decoderGraph(config: PlugConfig): BuiltGraph {
   x = layerNorm(graph, x, 'decoder.decoder.final_layernorm', config);
   const flat = graph.op('Reshape', [x, graph.integers(-1, hiddenSize)]);
   const rows = graph.op('Concat', [graph.op('Shape', [ids]), graph.integers(vocabSize)], { axis: 0 });
-  const logits = graph.op('Reshape', [vocabularyLogits(graph, config, flat), rows]);
+  const output = isShared ? { words: wordEmbeddings } : ownEmbedding;
+  const logits = graph.op('Reshape', [vocabularyLogits(graph, config, flat, output), rows]);
   graph.output('logits', logits, 'float', ['batch', 'target', vocabSize]);
   for (const [index, present] of presents.entries()) {
     cacheOutput(graph, config, `present.${index}.decoder`, present, 'total');
     cacheOutput(graph, config, `present.${index}.encoder`, memories[index]!, 'source');
   }
   return graph.build();
+}
+
+/** The decoder's own words × √E + sinusoids: [B, T, E]. */
+function embedWithSinusoids(graph: GraphBuilder, config: PlugConfig, ids: Value, positions: Value): Value {
+  const { vocabSize, hiddenSize, maxPositionEmbeddings: rows } = config;
+  using table = sinusoids(config, Float32Array);
+  const waves = graph.table('sinusoids', table.toTypedArray() as Float32Array, rows, hiddenSize);
+  const words = graph.op('Gather', [graph.weight(ownEmbedding.words, [vocabSize, hiddenSize]), ids]);
+  const scaled = graph.op('Mul', [words, graph.float(Math.sqrt(hiddenSize))]);
+  return graph.op('Add', [scaled, graph.op('Gather', [waves, positions])]);
 }
 
 /** Keys and values of the encoder's output in every layer, which a text needs once. */
@@ -134,7 +155,8 @@ function decoderLayer(
   const late = add(middle, dense(crossed, 'cross_attention'));
 
   const names = { intermediate: `${name}.intermediate`, output: `${name}.output` };
-  const fed = feedForward(graph, norm(late, 'post_cross_attention_layernorm'), config, names);
+  const { decHiddenAct: activation } = config;
+  const fed = feedForward(graph, norm(late, 'post_cross_attention_layernorm'), config, names, activation);
   return { output: add(late, fed), present };
 }
 

@@ -10,6 +10,7 @@ import {
   paddingBias,
   projectHeads,
   vocabularyLogits,
+  wordEmbeddings,
 } from './layers.js';
 
 /** A fine-tuned head on the first token: `classifier.weight` [labels, E] and `classifier.bias` [labels]. */
@@ -74,8 +75,8 @@ export function maskedLmGraph(config: PlugConfig): BuiltGraph {
   const head = 'cls.predictions';
   const dense = linear(graph, hidden, `${head}.transform.dense`, hiddenSize, hiddenSize);
   const transformed = layerNorm(graph, graph.op('Gelu', [dense]), `${head}.transform.LayerNorm`, config);
-  const bias = graph.weight(`${head}.bias`, [vocabSize]);
-  graph.output('logits', vocabularyLogits(graph, config, transformed, [bias]), 'float', [
+  const output = { words: wordEmbeddings, bias: `${head}.bias` };
+  graph.output('logits', vocabularyLogits(graph, config, transformed, output), 'float', [
     'tokens',
     vocabSize,
   ]);

@@ -1,18 +1,18 @@
 // The files of an export, read back as protobuf: a well-formed graph of standard operators, the weights' bytes, and
 // what happens when an export cannot be made. That it computes the right numbers is shown in onnx-runtime.test.ts.
 import assert from 'node:assert/strict';
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, beforeEach, describe, it } from 'node:test';
-import { liveTensorCount, zeros } from '@openplug/torch';
+import { liveTensorCount, type Tensor, writeSafetensors, zeros } from '@openplug/torch';
 import { CheckpointError, ConfigError } from '../../errors.js';
 import type { PlugModel } from '../../model/index.js';
 import { smallConfig, smallModel } from '../../model/small-models.test-support.js';
 import { readModelConfig } from '../model-folder.js';
-import { exportOnnx, type OnnxProgress } from './index.js';
+import { type ExportOnnxOptions, exportOnnx } from './index.js';
 import { decodeModel, type GraphProto, type ModelProto, type TensorProto } from './messages.js';
-import { sourceOfModel, sourceOfTensors } from './onnx.test-support.js';
+import { opened } from './onnx.test-support.js';
 
 const parent = mkdtempSync(join(tmpdir(), 'plug-export-'));
 after(() => rmSync(parent, { recursive: true }));
@@ -55,12 +55,9 @@ function stored(model: PlugModel, name: string): Float32Array {
 describe('the files of an export', () => {
   it('hold graphs in order, of standard operators, with the names that others use', async () => {
     using model = smallModel({}, { dtype: 'float32' });
-    const files = await exportOnnx(sourceOfModel(model), smallConfig, folder);
+    const files = await exportOnnx(opened(model), folder);
     assert.deepEqual(readdirSync(folder).sort(), ['config.json', ...names]);
-    assert.deepEqual(
-      files.map((file) => file.path).sort(),
-      names.map((name) => join(folder, name)),
-    );
+    assert.deepEqual(files.map((file) => file.name).sort(), names);
     assert.deepEqual(readModelConfig(folder), smallConfig);
     const operators = new Set<string>();
     for (const name of names) {
@@ -110,7 +107,7 @@ describe('the files of an export', () => {
     using model = smallModel({}, { dtype: 'float32' });
     const inFile = new Map<string, Map<string, Float32Array>>();
     const met = new Set<string>();
-    await exportOnnx(sourceOfModel(model), smallConfig, folder, { maxEmbeddedBytes: 1_000_000 });
+    await exportOnnx(opened(model), folder, { maxEmbeddedBytes: 1_000_000 });
     for (const name of names) {
       const weights = readModel(name).graph!.initializer.filter((tensor) =>
         model.parameters.has(tensor.name.replace(/\.transposed$/, '')),
@@ -124,7 +121,8 @@ describe('the files of an export', () => {
     const left = [...model.parameters.keys()].filter((name) => !met.has(name));
     assert.deepEqual(left, ['bert.pooler.dense.weight', 'bert.pooler.dense.bias']);
 
-    await exportOnnx(sourceOfModel(model), smallConfig, folder, { maxEmbeddedBytes: 0 });
+    rmSync(folder, { recursive: true });
+    await exportOnnx(opened(model), folder, { maxEmbeddedBytes: 0 });
     for (const name of names) {
       const data = readFileSync(join(folder, `${name}_data`));
       let end = 0;
@@ -147,92 +145,86 @@ describe('the files of an export', () => {
     }
   });
 
-  it('replace an earlier export as a whole', async () => {
-    using model = smallModel({}, { dtype: 'float32' });
-    await exportOnnx(sourceOfModel(model), smallConfig, folder, { maxEmbeddedBytes: 0 });
-    writeFileSync(join(folder, 'vocab.txt'), 'not ours');
-    using encoder = smallModel({ decHiddenLayers: 0 }, { dtype: 'float32' });
-    await exportOnnx(sourceOfModel(encoder), encoder.config, folder);
-    assert.deepEqual(readdirSync(folder).sort(), [
-      'config.json',
-      'encoder_model.onnx',
-      'masked_lm_head.onnx',
-      'vocab.txt',
-    ]);
-  });
-
   it('report progress up to the end and leave no tensor behind', async () => {
     using model = smallModel({}, { dtype: 'float32' });
     const before = liveTensorCount();
-    const seen: OnnxProgress[] = [];
-    const files = await exportOnnx(sourceOfModel(model), smallConfig, folder, {
-      onProgress: (progress) => seen.push({ ...progress }),
+    const seen: number[][] = [];
+    const vocabulary = join(parent, 'vocab.txt');
+    writeFileSync(vocabulary, '[PAD]\n');
+    const files = await exportOnnx(opened(model, { filesBeside: [vocabulary] }), folder, {
+      onProgress: (...progress) => seen.push(progress),
     });
     assert.equal(liveTensorCount(), before);
-    assert.deepEqual(
-      [...new Set(seen.map(({ file }) => join(folder, file)))],
-      files.map(({ path }) => path),
-    );
-    assert.ok(seen.every(({ doneBytes }, index) => doneBytes > (seen[index - 1]?.doneBytes ?? 0)));
+    assert.ok(seen.every(([written], index) => written! > (seen[index - 1]?.[0] ?? 0)));
     const total = files.reduce((sum, { bytes }) => sum + bytes, 0);
-    assert.deepEqual(seen.at(-1), {
-      file: files.at(-1)!.path.slice(folder.length + 1),
-      doneBytes: total,
-      totalBytes: total,
-    });
-    for (const { path, bytes } of files) assert.equal(readFileSync(path).length, bytes);
+    assert.deepEqual(seen.at(-1), [total, total]);
+    for (const { name, bytes } of files) assert.equal(readFileSync(join(folder, name)).length, bytes);
+    assert.equal(readFileSync(join(folder, 'vocab.txt'), 'utf8'), '[PAD]\n');
+  });
+
+  it('are an encoder and a masked-LM head when there is no decoder', async () => {
+    using model = smallModel({ decHiddenLayers: 0 }, { dtype: 'float32' });
+    const files = await exportOnnx(opened(model), folder);
+    assert.deepEqual(files.map((file) => file.name).sort(), names.slice(1));
   });
 });
 
 describe('an export that cannot be made', () => {
-  async function refused(
-    tensors: Parameters<typeof sourceOfTensors>[0],
-    pattern: RegExp,
-    options: Parameters<typeof exportOnnx>[3] = {},
-    type: typeof CheckpointError | typeof ConfigError = CheckpointError,
-  ): Promise<void> {
-    await assert.rejects(
-      exportOnnx(sourceOfTensors(tensors), smallConfig, folder, options),
-      (error: Error) => {
-        assert.ok(error instanceof type, `${error}`);
-        assert.match(error.message, pattern);
-        return true;
-      },
+  interface Refused {
+    /** Replaces or, where undefined, removes a parameter. */
+    change?: readonly [name: string, tensor: Tensor | undefined];
+    filesBeside?: readonly string[];
+    options?: ExportOnnxOptions;
+    type?: typeof CheckpointError | typeof ConfigError;
+  }
+
+  async function refused(pattern: RegExp, given: Refused): Promise<void> {
+    const { change, filesBeside = [], options = {}, type = CheckpointError } = given;
+    using model = smallModel({}, { dtype: 'float32' });
+    const parameters = new Map(model.parameters);
+    if (change?.[1]) parameters.set(change[0], change[1]);
+    else if (change) parameters.delete(change[0]);
+    const source = opened({ config: smallConfig, parameters }, { filesBeside });
+    await assert.rejects(exportOnnx(source, folder, options), (error: Error) => {
+      assert.ok(error instanceof type, `${error}`);
+      assert.match(error.message, pattern);
+      return true;
+    });
+    assert.deepEqual(
+      readdirSync(parent).filter((name) => name.startsWith('export')),
+      [],
+      'nothing was written',
     );
-    assert.ok(!existsSync(folder), 'nothing was written');
   }
 
   it('names the tensor that is missing, misshapen or quantised, before it writes', async () => {
-    using model = smallModel({}, { dtype: 'float32' });
-    const without = new Map(model.parameters);
-    without.delete('decoder.decoder.final_layernorm.bias');
-    await refused(
-      without,
-      /in memory: tensor "decoder.decoder.final_layernorm.bias" \(shape \[16\]\) is missing/,
-    );
-    using small = zeros([39, 16]);
-    await refused(
-      new Map([...model.parameters, [words, small]]),
-      /word_embeddings.weight" has shape \[39,16\], expected \[40,16\]/,
-    );
-    using bytes = zeros([40, 16], 'int8');
-    await refused(new Map([...model.parameters, [words, bytes]]), /holds int8, expected a floating-point/);
-    using classifier = zeros([4, 15]);
-    await refused(model.parameters, /"classifier.weight" has shape \[4,15\], expected \[4,16\]/, {
-      classifier: sourceOfTensors(new Map([['classifier.weight', classifier]])),
+    const bias = 'decoder.decoder.final_layernorm.bias';
+    await refused(/in memory: tensor "decoder.decoder.final_layernorm.bias" \(shape \[16\]\) is missing/, {
+      change: [bias, undefined],
     });
+    using small = zeros([39, 16]);
+    await refused(/word_embeddings.weight" has shape \[39,16\], expected \[40,16\]/, {
+      change: [words, small],
+    });
+    using bytes = zeros([40, 16], 'int8');
+    await refused(/holds int8, expected a floating-point/, { change: [words, bytes] });
+    using narrow = zeros([4, 15]);
+    const classifier = join(parent, 'classifier.safetensors');
+    writeSafetensors(classifier, new Map([['classifier.weight', narrow]]));
     await refused(
-      model.parameters,
-      /maxEmbeddedBytes is 3000000000, expected 0 to/,
-      { maxEmbeddedBytes: 3e9 },
-      ConfigError,
+      /classifier.safetensors: tensor "classifier.weight" has shape \[4,15\], expected \[4,16\]/,
+      {
+        filesBeside: [classifier],
+      },
     );
+    await refused(/maxEmbeddedBytes is 3000000000, expected 0 to/, {
+      options: { maxEmbeddedBytes: 3e9 },
+      type: ConfigError,
+    });
   });
 
-  it('ends with the signal’s reason and leaves what was there', async () => {
+  it('ends with the signal’s reason and leaves nothing', async () => {
     using model = smallModel({}, { dtype: 'float32' });
-    await exportOnnx(sourceOfModel(model), smallConfig, folder);
-    const [before, listed] = [readFileSync(join(folder, names[0]!)), readdirSync(folder)];
     const stop = new AbortController();
     const reason = new Error('enough');
     let calls = 0;
@@ -240,27 +232,22 @@ describe('an export that cannot be made', () => {
       if (++calls === 100) stop.abort(reason);
     };
     const live = liveTensorCount();
-    using other = smallModel({}, { dtype: 'float32', seed: 2 });
-    const options = { signal: stop.signal, onProgress };
-    await assert.rejects(exportOnnx(sourceOfModel(other), smallConfig, folder, options), reason);
+    const source = opened(model);
+    await assert.rejects(exportOnnx(source, folder, { signal: stop.signal, onProgress }), reason);
     assert.equal(calls, 100);
-    assert.equal(liveTensorCount(), live + other.parameters.size);
-    assert.deepEqual(readdirSync(folder), listed);
-    assert.ok(readFileSync(join(folder, names[0]!)).equals(before));
-    await assert.rejects(
-      exportOnnx(sourceOfModel(other), smallConfig, folder, { signal: stop.signal }),
-      reason,
+    assert.equal(liveTensorCount(), live);
+    assert.deepEqual(
+      readdirSync(parent).filter((name) => name.startsWith('export')),
+      [],
     );
   });
 
-  it('says so when the folder cannot be written', async () => {
+  it('does not touch a folder with something in it', async () => {
     using model = smallModel({}, { dtype: 'float32' });
-    const file = join(parent, 'file');
-    writeFileSync(file, '');
-    await assert.rejects(exportOnnx(sourceOfModel(model), smallConfig, join(file, 'x')), (error: Error) => {
-      assert.ok(error instanceof CheckpointError);
-      assert.match(error.message, /Cannot write the export into .*file.x: .*ENOTDIR/);
-      return true;
-    });
+    await exportOnnx(opened(model), folder);
+    const before = readFileSync(join(folder, names[0]!));
+    using other = smallModel({}, { dtype: 'float32', seed: 2 });
+    await assert.rejects(exportOnnx(opened(other), folder), /export is not empty/);
+    assert.ok(readFileSync(join(folder, names[0]!)).equals(before));
   });
 });

@@ -38,8 +38,8 @@ export interface BuiltGraph {
   readonly weights: readonly Weight[];
 }
 
-type Attribute = number | readonly number[] | { float: number } | { graph: GraphProto };
-/** Integers, lists of integers, floats and subgraphs by name. */
+type Attribute = number | readonly number[] | string | { float: number } | { graph: GraphProto };
+/** Integers, lists of integers, texts, floats and subgraphs by name. */
 export type Attributes = Readonly<Record<string, Attribute>>;
 
 export class GraphBuilder {
@@ -105,6 +105,13 @@ export class GraphBuilder {
   /** One number without dimensions. */
   float(value: number): Value {
     return this.#constant('float', [], [value]);
+  }
+
+  /** Numbers [rows, width] that follow from the configuration. */
+  table(name: string, values: Float32Array, rows: number, width: number): Value {
+    const rawData = new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
+    this.#constants.set(name, { dims: [rows, width], dataType: elementType.float, name, rawData });
+    return name;
   }
 
   /** A tensor of the checkpoint. */
@@ -181,6 +188,7 @@ function valueInfo(name: string, type: ElementType, dims: readonly (number | str
 
 function attributeProto(name: string, value: Attribute): AttributeProto {
   if (typeof value === 'number') return { name, type: attributeType.int, i: value };
+  if (typeof value === 'string') return { name, type: attributeType.string, s: Buffer.from(value) };
   if ('float' in value) return { name, type: attributeType.float, f: value.float };
   if ('graph' in value) return { name, type: attributeType.graph, g: value.graph };
   return { name, type: attributeType.ints, ints: [...value] };

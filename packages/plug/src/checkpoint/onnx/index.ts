@@ -1,1 +1,1 @@
-export { type ExportOnnxOptions, exportOnnx, type OnnxFile, type OnnxProgress } from './export-onnx.js';
+export { type ExportOnnxOptions, exportOnnx, type OnnxFile } from './export-onnx.js';

@@ -49,16 +49,19 @@ export function embed(
   return layerNorm(graph, summed, `${embeddings}.LayerNorm`, config);
 }
 
-/** dense → gelu (exact erf form) → dense: [.., E] → [.., E]. */
+/** dense → gelu (exact erf form, or by tanh) → dense: [.., E] → [.., E]. */
 export function feedForward(
   graph: GraphBuilder,
   x: Value,
   config: PlugConfig,
   names: { intermediate: string; output: string },
+  activation: 'gelu' | 'gelu_new' = 'gelu',
 ): Value {
   const { hiddenSize, intermediateSize } = config;
   const wide = linear(graph, x, names.intermediate, hiddenSize, intermediateSize);
-  return linear(graph, graph.op('Gelu', [wide]), names.output, intermediateSize, hiddenSize);
+  const approximate = activation === 'gelu_new' ? 'tanh' : 'none';
+  const inner = graph.op('Gelu', [wide], { approximate });
+  return linear(graph, inner, names.output, intermediateSize, hiddenSize);
 }
 
 /** One projection to several parts of E each, as heads: [B, S, E] → `count` times [B, H, S, D]. */
@@ -120,23 +123,30 @@ export function attend(
   return graph.op('Reshape', [together, graph.integers(0, 0, hiddenSize)]);
 }
 
-/** hidden · word_embeddingsᵀ (+ bias), padding entries of the vocabulary as the configuration says: [N, E] → [N, V]. */
+/** What a head multiplies by: a table of words, and a bias if it has one. */
+export interface OutputEmbedding {
+  words: string;
+  bias?: string;
+}
+
+/** hidden · wordsᵀ (+ bias), padding entries of the vocabulary as the configuration says: [N, E] → [N, V]. */
 export function vocabularyLogits(
   graph: GraphBuilder,
   config: PlugConfig,
   hidden: Value,
-  bias: Value[] = [],
+  { words, bias }: OutputEmbedding,
 ): Value {
   const { vocabSize, originalVocabSize, hiddenSize } = config;
-  const words = graph.weight(wordEmbeddings, [vocabSize, hiddenSize]);
-  const logits = graph.op('Gemm', [hidden, words, ...bias], { transB: 1 });
+  const table = graph.weight(words, [vocabSize, hiddenSize]);
+  const added = bias === undefined ? [] : [graph.weight(bias, [vocabSize])];
+  const logits = graph.op('Gemm', [hidden, table, ...added], { transB: 1 });
   if (!config.maskPaddingVocab || originalVocabSize === vocabSize) return logits;
-  const real = graph.op('Slice', [
-    logits,
-    graph.integers(0),
-    graph.integers(originalVocabSize),
-    graph.integers(1),
-  ]);
+  const [start, end, axis] = [0, originalVocabSize, 1].map((value) => graph.integers(value)) as [
+    Value,
+    Value,
+    Value,
+  ];
+  const real = graph.op('Slice', [logits, start, end, axis]);
   const widths = graph.integers(0, 0, 0, vocabSize - originalVocabSize);
   return graph.op('Pad', [real, widths, graph.float(Number.NEGATIVE_INFINITY)]);
 }

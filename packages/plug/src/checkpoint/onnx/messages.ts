@@ -7,7 +7,7 @@ export const elementType = { float: 1, int64: 7, bool: 9 } as const;
 export type ElementType = keyof typeof elementType;
 
 /** Kinds of attributes, by the schema's numbers. */
-export const attributeType = { float: 1, int: 2, graph: 5, ints: 7 } as const;
+export const attributeType = { float: 1, int: 2, string: 3, graph: 5, ints: 7 } as const;
 
 /** Where a tensor's bytes are, by the schema's numbers. */
 export const dataLocation = { embedded: 0, external: 1 } as const;
@@ -28,6 +28,7 @@ export interface AttributeProto {
   type: number;
   f?: number;
   i?: number;
+  s?: Uint8Array;
   g?: GraphProto;
   ints?: number[];
 }
@@ -90,6 +91,7 @@ const schema: Record<string, Record<string, readonly [number, string, 'repeated'
     name: [1, 'string'],
     f: [2, 'float'],
     i: [3, 'int64'],
+    s: [4, 'bytes'],
     g: [6, 'GraphProto'],
     ints: [8, 'int64', 'repeated'],
     type: [20, 'int32'],

@@ -1,11 +1,13 @@
 // What ONNX Runtime computes from an export, against the reference folder and our own forward pass.
 import assert from 'node:assert/strict';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { spawnSync } from 'node:child_process';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, describe, it } from 'node:test';
 import { fileURLToPath } from 'node:url';
-import { type DType, openSafetensors, scope, tensor } from '@openplug/torch';
+import { type DType, noGrad, openSafetensors, scope, tensor, writeSafetensors } from '@openplug/torch';
+import { generate } from '../../generate/index.js';
 import type { PlugConfig } from '../../model/index.js';
 import {
   assertClose,
@@ -17,16 +19,17 @@ import {
   type TextPair,
 } from '../../model/small-models.test-support.js';
 import { readReference } from '../../parity/reference.js';
-import { readModelConfig } from '../model-folder.js';
-import type { TensorSource } from '../tensor-source.js';
+import { SPECIAL_TOKENS, tokenizerFromVocabulary } from '../../text/index.js';
+import { openModelFolder } from '../open-model.js';
+import type { OpenedModel } from '../tensor-source.js';
 import { type ExportOnnxOptions, exportOnnx } from './index.js';
 import {
   ExportedModel,
   notNumbers,
+  opened,
   padded,
   type RuntimeTensor,
-  sourceOfModel,
-  sourceOfTensors,
+  runtimeFolder,
   withoutRuntime,
 } from './onnx.test-support.js';
 
@@ -37,14 +40,10 @@ after(() => rmSync(parent, { recursive: true }));
 const budget = 3e-5;
 
 let numExports = 0;
-async function exported(
-  source: TensorSource,
-  config: PlugConfig,
-  options?: ExportOnnxOptions,
-): Promise<ExportedModel> {
+async function exported(model: OpenedModel, options?: ExportOnnxOptions): Promise<ExportedModel> {
   const folder = join(parent, `export-${numExports++}`);
-  await exportOnnx(source, config, folder, options);
-  return ExportedModel.open(folder, config);
+  await exportOnnx(model, folder, options);
+  return ExportedModel.open(folder, model.config);
 }
 
 const numbers = (value: RuntimeTensor): Float32Array => value.data as Float32Array;
@@ -113,10 +112,9 @@ describe('an export of the reference model', { skip: withoutRuntime }, () => {
 
   for (const variant of ['final_norm_once', 'final_norm_twice'] as const)
     it(`computes its logits and greedy ids, ${variant}`, async () => {
-      const stored = readModelConfig(reference);
-      const config = { ...stored, doubleFinalNorm: variant === 'final_norm_twice' };
-      using source = openSafetensors(join(reference, 'model.safetensors'));
-      const model = await exported(source, config);
+      using stored = openModelFolder(reference);
+      const config = { ...stored.config, doubleFinalNorm: variant === 'final_norm_twice' };
+      const model = await exported({ ...stored, config });
       const off = (value: RuntimeTensor, name: string, rows?: readonly number[]): number =>
         largestError(numbers(value), expected.values(`${variant}.${name}`), value.dims.at(-1)!, rows);
 
@@ -158,7 +156,7 @@ describe('an export of any model', { skip: withoutRuntime }, () => {
       // Parameters are drawn by name: the encoder is the same with and without a decoder.
       using whole = smallModel({ ...changes, decHiddenLayers: 2 }, { dtype: 'float32' });
       const wanted = outputsOf(whole, pairs, 'float32');
-      const runs = await exported(sourceOfModel(model), config);
+      const runs = await exported(opened(model));
       const { last_hidden_state: encoded, sentence_logits: sentence } = await runs.encode(ids, mask, types);
       const mlm = await runs.maskedLm(encoded!);
       const mlmRows = { data: mlm.data, dims: [3, ids[0]!.length, config.vocabSize] };
@@ -182,7 +180,7 @@ describe('an export of any model', { skip: withoutRuntime }, () => {
 
   it('decodes in steps of any length what it decodes at once, and looks at the source once', async () => {
     using model = smallModel({}, { dtype: 'float32' });
-    const runs = await exported(sourceOfModel(model), smallConfig);
+    const runs = await exported(opened(model));
     const { last_hidden_state: encoded } = await runs.encode(ids, mask, types);
     const whole = await runs.decode(targets, encoded!, mask, runs.noPast(3));
     const wanted = unpadded(whole.logits!, [7, 7, 7]);
@@ -227,15 +225,13 @@ describe('an export of any model', { skip: withoutRuntime }, () => {
       await runs.close();
       return numbers(logits!);
     };
-    const embedded = await results(await exported(sourceOfModel(model), smallConfig));
-    const external = await results(
-      await exported(sourceOfModel(model), smallConfig, { maxEmbeddedBytes: 0 }),
-    );
+    const embedded = await results(await exported(opened(model)));
+    const external = await results(await exported(opened(model), { maxEmbeddedBytes: 0 }));
     assert.deepEqual(external, embedded);
-    const inDType = (dtype: DType): TensorSource =>
-      sourceOfModel(model, (weight) => scope(() => weight.detach().to('float16').to(dtype)));
-    const half = await results(await exported(inDType('float16'), smallConfig));
-    assert.deepEqual(half, await results(await exported(inDType('float32'), smallConfig)));
+    const inDType = (dtype: DType): OpenedModel =>
+      opened(model, { convert: (weight) => scope(() => weight.detach().to('float16').to(dtype)) });
+    const half = await results(await exported(inDType('float16')));
+    assert.deepEqual(half, await results(await exported(inDType('float32'))));
     assert.notDeepEqual(half, embedded);
   });
 
@@ -246,13 +242,13 @@ describe('an export of any model', { skip: withoutRuntime }, () => {
     const bias = [1, -2, 3, 0.5];
     using weightTensor = tensor(weight, { shape: [4, config.hiddenSize] });
     using biasTensor = tensor(bias);
-    const classifier = sourceOfTensors(
-      new Map([
-        ['classifier.weight', weightTensor],
-        ['classifier.bias', biasTensor],
-      ]),
-    );
-    const runs = await exported(sourceOfModel(model), config, { classifier });
+    const head = new Map([
+      ['classifier.weight', weightTensor],
+      ['classifier.bias', biasTensor],
+    ]);
+    const path = join(parent, 'classifier.safetensors');
+    writeSafetensors(path, head);
+    const runs = await exported(opened(model, { filesBeside: [path] }));
     const { last_hidden_state: encoded, logits } = await runs.encode(ids, mask, types);
     const wanted = unpadded(encoded!, [1, 1, 1]).flatMap((first) =>
       bias.map((start, label) =>
@@ -262,6 +258,33 @@ describe('an export of any model', { skip: withoutRuntime }, () => {
     assert.deepEqual(logits!.dims, [3, 4]);
     assertClose(numbers(logits!), wanted, budget, 'logits');
     await runs.close();
+  });
+
+  it('writes with the program of docs/onnx.md what generation writes', async () => {
+    using model = smallModel({ originalVocabSize: 40 }, { dtype: 'float32' });
+    // Positions that outweigh words make a text that moves; else the tied embedding repeats one word for ever.
+    noGrad(() => model.parameters.get('bert.embeddings.position_embeddings.weight')!.mul_(8));
+    const folder = join(parent, 'example');
+    const characters = Array.from({ length: 35 }, (_, at) => String.fromCodePoint(0x4e00 + at));
+    const tokenizer = tokenizerFromVocabulary([...Object.values(SPECIAL_TOKENS), ...characters]);
+    tokenizer.save(parent);
+    await exportOnnx(opened(model, { filesBeside: [join(parent, 'vocab.txt')] }), folder);
+    const prompt = characters.slice(3, 9).join('');
+    const { texts } = await generate(model, tokenizer, prompt, { temperature: 0, maxLength: 20 });
+    assert.ok(new Set(texts[0]!.tokenIds).size > 2, texts[0]!.text);
+
+    const guide = readFileSync(new URL('../../../../../docs/onnx.md', import.meta.url), 'utf8');
+    const program = guide.match(/```js\n(.*?)```/s)![1]!.replace('<= 32', '<= 20');
+    writeFileSync(join(parent, 'write.mjs'), program);
+    mkdirSync(join(parent, 'node_modules'));
+    symlinkSync(runtimeFolder, join(parent, 'node_modules', 'onnxruntime-node'));
+    const openplug = fileURLToPath(new URL('../../..', import.meta.url));
+    symlinkSync(openplug, join(parent, 'node_modules', 'openplug'));
+    const run = spawnSync(process.execPath, [join(parent, 'write.mjs'), folder, prompt], {
+      encoding: 'utf8',
+    });
+    assert.equal(run.stderr, '');
+    assert.equal(run.stdout.trimEnd(), texts[0]!.text);
   });
 
   /** −∞ of the padding vocabulary as a number that can be compared. */

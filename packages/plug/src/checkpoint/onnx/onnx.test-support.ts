@@ -4,15 +4,22 @@ import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { Tensor } from '@openplug/torch';
-import type { PlugConfig, PlugModel } from '../../model/index.js';
-import type { TensorSource } from '../tensor-source.js';
+import { decoderConfig, type PlugConfig, type PlugModel } from '../../model/index.js';
+import type { OpenedModel, TensorSource } from '../tensor-source.js';
 
-/** A model's parameters as a source of tensors, each as `convert` gives it. */
-export function sourceOfModel(model: PlugModel, convert?: (parameter: Tensor) => Tensor): TensorSource {
-  return sourceOfTensors(model.parameters, convert);
+/** A model in memory as one that was opened, its parameters as `convert` gives them. */
+export function opened(
+  { config, parameters }: Pick<PlugModel, 'config' | 'parameters'>,
+  {
+    convert,
+    filesBeside = [],
+  }: { convert?: (parameter: Tensor) => Tensor; filesBeside?: readonly string[] } = {},
+): OpenedModel {
+  const weights = sourceOfTensors(parameters, convert);
+  return { kind: 'in memory', config, weights, filesBeside, notes: [], [Symbol.dispose]: () => {} };
 }
 
-export function sourceOfTensors(
+function sourceOfTensors(
   tensors: ReadonlyMap<string, Tensor>,
   convert = (tensor: Tensor): Tensor => tensor.detach(),
 ): TensorSource {
@@ -131,7 +138,7 @@ export class ExportedModel {
 
   /** The feeds of a first step: a past of `length` tokens, not numbers, which is to be ignored. */
   noPast(batch: number, length = 0): Feeds {
-    const { decHiddenLayers, hiddenSize, numAttentionHeads: heads } = this.#config;
+    const { decHiddenLayers, hiddenSize, numAttentionHeads: heads } = decoderConfig(this.#config);
     const { Tensor } = runtime();
     const feeds: Feeds = { use_cache_branch: new Tensor('bool', [false], [1]) };
     const dims = [batch, heads, length, hiddenSize / heads];
