@@ -5,7 +5,7 @@ import { open } from 'node:fs/promises';
 import { join } from 'node:path';
 import writeFileAtomic from 'write-file-atomic';
 import { CheckpointError, ConfigError } from '../../errors.js';
-import { type PlugConfig, plugConfigToJson } from '../../model/index.js';
+import { type PlugConfig, plugConfigToJson, requirePlugDecoder } from '../../model/index.js';
 import type { TensorSource } from '../tensor-source.js';
 import { decoderGraph } from './decoder-graph.js';
 import { encoderGraph, maskedLmGraph } from './encoder-graph.js';
@@ -70,7 +70,7 @@ const allNames = ['encoder_model.onnx', 'masked_lm_head.onnx', 'decoder_model_me
  * @returns the files, with their sizes
  * @throws CheckpointError when a tensor is missing, misshapen or not of floating point (before anything is written),
  *   when the disk has too little room, or a file cannot be written
- * @throws ConfigError for a `maxEmbeddedBytes` over 2 GB
+ * @throws ConfigError for a `maxEmbeddedBytes` over 2 GB, or a decoder other than PLUG's
  * @throws the reason of `signal`
  */
 export async function exportOnnx(
@@ -84,6 +84,7 @@ export async function exportOnnx(
     throw new ConfigError(
       `maxEmbeddedBytes is ${maxEmbeddedBytes}, expected 0 to ${embeddedLimit}: a protobuf message ends at 2 GiB.`,
     );
+  requirePlugDecoder(config, 'the export to ONNX');
   signal?.throwIfAborted();
   const sourceOf = (weight: Weight): TensorSource =>
     classifier && weight.source.startsWith('classifier.') ? classifier : source;
