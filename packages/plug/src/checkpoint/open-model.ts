@@ -1,14 +1,21 @@
 // Models that are read parameter by parameter: a model folder, and one with new weights.
 import { existsSync } from 'node:fs';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { CheckpointError, ConfigError } from '../errors.js';
 import { listParameters, newParameters, type PlugConfig } from '../model/index.js';
 import { readModelConfig, readStoredPrecision } from './model-folder.js';
 import type { OpenedModel } from './tensor-source.js';
 import { openWeights } from './weight-files.js';
 
+const tokenizerFiles = ['vocab.txt', 'tokenizer_config.json'];
+
 /** What belongs to a model beside its parameters; a checkpoint's folder also holds what only training needs. */
-const companions = ['vocab.txt', 'tokenizer_config.json', 'task.json', 'classifier.safetensors'];
+const companions = [...tokenizerFiles, 'task.json', 'classifier.safetensors'];
+
+/** The paths among `files` that are a tokenizer's. */
+export function tokenizerFilesAmong(files: readonly string[]): string[] {
+  return files.filter((path) => tokenizerFiles.includes(basename(path)));
+}
 
 /** Those of them that a folder has. */
 export function companionsIn(folder: string): string[] {

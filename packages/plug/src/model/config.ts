@@ -173,6 +173,28 @@ export function decoderConfig(config: PlugConfig): PlugConfig {
   };
 }
 
+/**
+ * For layouts that have a place for PLUG's own decoder alone, and would make another one compute something else.
+ * @param layout for the error text
+ * @throws ConfigError
+ */
+export function requirePlugDecoder(config: PlugConfig, layout: string): void {
+  if (config.decHiddenLayers === 0) return;
+  const own = decoderConfig(config);
+  const different = [
+    ['dec_embeddings', (config.decEmbeddings ?? 'shared') === 'shared'],
+    ['dec_hidden_act', (config.decHiddenAct ?? 'gelu') === 'gelu'],
+    ['dec_num_attention_heads', own.numAttentionHeads === config.numAttentionHeads],
+    ['dec_intermediate_size', own.intermediateSize === config.intermediateSize],
+    ['dec_layernorm_epsilon', own.layernormEpsilon === config.layernormEpsilon],
+  ] as const;
+  const fields = different.filter(([, isSame]) => !isSame).map(([field]) => `"${field}"`);
+  if (fields.length > 0)
+    throw new ConfigError(
+      `This model's decoder is not PLUG's (${fields.join(', ')}), and ${layout} has no place for another.`,
+    );
+}
+
 /** The object for `config.json`. */
 export function plugConfigToJson(config: PlugConfig): Record<string, unknown> {
   const values = Object.entries(fields).map(([field, [key]]) => [field, config[key]] as const);

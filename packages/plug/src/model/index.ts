@@ -8,7 +8,14 @@ export {
   textLayout,
 } from './batch.js';
 export { DecoderCache } from './cache.js';
-export { decoderConfig, type PlugConfig, parsePlugConfig, plugConfig, plugConfigToJson } from './config.js';
+export {
+  decoderConfig,
+  type PlugConfig,
+  parsePlugConfig,
+  plugConfig,
+  plugConfigToJson,
+  requirePlugDecoder,
+} from './config.js';
 export { type ForwardOptions, inference } from './forward.js';
 export { type LinearLayers, packedLayers, packedName, storedLayers, trainableLayers } from './layers.js';
 export { lmLoss, mlmLoss, sentenceLoss } from './losses.js';

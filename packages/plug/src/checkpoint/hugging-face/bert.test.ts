@@ -429,8 +429,8 @@ describe('export to the BERT layout', () => {
     const more = { ...opened.config, numHiddenLayers: 3 };
     await assert.rejects(exportBert({ ...opened, config: more }, out), /layer\.2\..* is missing/);
     await assert.rejects(
-      exportBert({ ...opened, filesBeside: [join(parent, 'no vocab.txt')] }, out),
-      /no vocab\.txt/,
+      exportBert({ ...opened, filesBeside: [join(parent, 'nowhere', 'vocab.txt')] }, out),
+      /nowhere.*vocab\.txt/,
     );
     assert.deepEqual([existsSync(out), existsSync(`${out}.unfinished`)], [false, false]);
     await assert.rejects(exportBert(opened, bertTiny), /is not empty/);

@@ -6,6 +6,7 @@ import { bytesPerElement, SafetensorsWriter, type TensorInfo } from '@openplug/t
 import { CheckpointError, ConfigError } from '../../errors.js';
 import { listParameters, type PlugConfig } from '../../model/index.js';
 import { type WritingOptions, writeNewFolder } from '../new-folder.js';
+import { tokenizerFilesAmong } from '../open-model.js';
 import type { OpenedModel, TensorSource } from '../tensor-source.js';
 import { weightsFile } from '../weight-files.js';
 import { bytesOf } from '../weight-format.js';
@@ -23,7 +24,7 @@ interface Part extends TensorInfo {
 /**
  * Writes the encoder of a model, its masked-LM head and its sentence head to the new folder `out`, tensor by tensor:
  * config.json, model.safetensors and the tokenizer's files. Numbers and dtypes stay what they are, so that reading it
- * again gives the same model.
+ * again gives the same model. A classifier's head stays behind, as BERT's is of a pooled state.
  * @returns what a user should know, a sentence each
  * @throws ConfigError for a pre-LN encoder, CheckpointError when a tensor is missing or `out` cannot be written
  */
@@ -55,7 +56,7 @@ export async function exportBert(
       await setImmediate(); // lets Ctrl-C and the progress bar in
     }
     writer.finish();
-    for (const file of filesBeside) copyFileSync(file, join(folder, basename(file)));
+    for (const file of tokenizerFilesAmong(filesBeside)) copyFileSync(file, join(folder, basename(file)));
     writeFileSync(join(folder, 'config.json'), `${JSON.stringify(bertConfigToJson(config), null, 2)}\n`, {
       flush: true,
     });

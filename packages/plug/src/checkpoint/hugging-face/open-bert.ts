@@ -5,7 +5,7 @@ import { CheckpointError } from '../../errors.js';
 import type { PlugConfig } from '../../model/index.js';
 import { loadTokenizer } from '../../text/index.js';
 
-import { companionsIn } from '../open-model.js';
+import { companionsIn, tokenizerFilesAmong } from '../open-model.js';
 import type { OpenedModel } from '../tensor-source.js';
 
 import { parseBertConfig } from './bert-config.js';
@@ -28,7 +28,7 @@ const foreign = /(^|\.)(classifier|qa_outputs)\./;
 export function openBert(folder: string): OpenedModel {
   const configPath = join(folder, 'config.json');
   const { config: given, notes: configNotes } = parseBertConfig(readJsonObject(configPath), configPath);
-  const filesBeside = companionsIn(folder);
+  const filesBeside = tokenizerFilesAmong(companionsIn(folder));
   const { config, notes: vocabularyNotes } = withVocabulary(given, folder);
   const weights = openHuggingFaceWeights(folder);
   try {

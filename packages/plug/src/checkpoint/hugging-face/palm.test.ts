@@ -1,6 +1,6 @@
 // PALM 2.0: what a float64 oracle computes of the published layout, and what is refused.
 import assert from 'node:assert/strict';
-import { cpSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { fileURLToPath } from 'node:url';
@@ -16,10 +16,10 @@ import {
 import { CheckpointError, ConfigError } from '../../errors.js';
 import { countParameters, PlugModel, packTexts, storedParameters, textBatch } from '../../model/index.js';
 import { loadTokenizer } from '../../text/index.js';
-import { loadModel, type OpenedModel, openModelFolder, writeModelFolder } from '../index.js';
+import { loadModel, type OpenedModel, openModelFolder, splitToShards, writeModelFolder } from '../index.js';
 import { openTorchCheckpoint } from '../pickle/index.js';
 import { contentsOf, temporaryFolder } from './bert.test-support.js';
-import { huggingFaceKind, openPalm } from './index.js';
+import { exportBert, huggingFaceKind, openBert, openPalm } from './index.js';
 
 const palmTiny = fileURLToPath(new URL('../../../test-data/palm-tiny', import.meta.url));
 const bertTiny = fileURLToPath(new URL('../../../test-data/bert-tiny', import.meta.url));
@@ -235,6 +235,21 @@ describe('PALM 2.0', () => {
     });
     cpSync(bertTiny, join(parent, 'bert-tiny'), { recursive: true });
     assert.throws(() => openPalm(outside), ConfigError); // a path out of the folder is not followed
+  });
+
+  it('is not written where only PLUG has a place; its encoder is, as BERT', async () => {
+    using opened = openPalm(palmTiny);
+    const { weights, config } = opened;
+    const out = join(parent, 'refused');
+    const isRefusal = (error: unknown): boolean =>
+      error instanceof ConfigError &&
+      /decoder is not PLUG's \("dec_embeddings", "dec_hidden_act".*no place/.test(error.message);
+    await assert.rejects(splitToShards(weights, config, 1, out), isRefusal);
+    assert.equal(existsSync(out), false);
+    await exportBert(opened, out);
+    using encoder = openBert(out);
+    const of = contentsOf(weights);
+    for (const [name, content] of contentsOf(encoder.weights)) assert.equal(content, of.get(name), name);
   });
 
   it('is told from BERT and from our own folders by config.json', () => {

@@ -14,7 +14,7 @@ import { join } from 'node:path';
 import { setImmediate } from 'node:timers/promises';
 import { aten, empty, scope, type Tensor } from '@openplug/torch';
 import { CheckpointError, OpenPlugError } from '../../errors.js';
-import type { PlugConfig } from '../../model/index.js';
+import { type PlugConfig, requirePlugDecoder } from '../../model/index.js';
 import { plannedBytes, storageOrder, type TensorPlan, TorchWriter } from '../pickle/torch-writer.js';
 import type { TensorSource } from '../tensor-source.js';
 import {
@@ -46,6 +46,7 @@ const overheadPerTensor = 512;
  * @throws CheckpointError when the sizes cannot be divided by `degree`, the disk has too little room, shards of another
  * degree are there already, a tensor is missing, misshapen or does not fit fp16, or writing fails. Then, and when
  * `signal` aborts, no new file is left.
+ * @throws ConfigError for a decoder other than PLUG's
  */
 export async function splitToShards(
   source: TensorSource,
@@ -54,6 +55,7 @@ export async function splitToShards(
   folder: string,
   options: SplitOptions = {},
 ): Promise<void> {
+  requirePlugDecoder(config, 'the published layout');
   const problem = degreeProblem(config, degree);
   if (problem) throw new CheckpointError(`Cannot split ${source.path} ${degree} ways: ${problem}.`);
   const layout = publishedLayout(config);
