@@ -13,18 +13,13 @@ import {
   parsePlugConfig,
   plugConfig,
   plugConfigToJson,
+  storedLayers,
   storedParameters,
   trainableLayers,
 } from '../model/index.js';
 import type { TensorSource } from './tensor-source.js';
 import { indexFile, openWeights, weightsFile } from './weight-files.js';
-import {
-  bytesOf,
-  layersOfPrecision,
-  parseQuantization,
-  type StoredPrecision,
-  tiedName,
-} from './weight-format.js';
+import { bytesOf, parseQuantization, type StoredPrecision, tiedName } from './weight-format.js';
 
 const embeddingName = 'bert.embeddings.word_embeddings.weight';
 
@@ -118,7 +113,7 @@ function layersFor(
   asked: LoadOptions['precision'],
 ): LinearLayers {
   if (!stored) return asked ? packedLayers(asked) : trainableLayers;
-  if (asked === stored) return layersOfPrecision(stored);
+  if (asked === stored) return storedLayers(stored);
   throw new ConfigError(
     `The weights in ${folder} are packed for inference in ${stored}; they cannot be ` +
       `${asked ? `computed with in ${asked}` : 'trained or saved'}. ` +

@@ -4,12 +4,11 @@ import { bytesPerElement, type DType, nn, scope, type Tensor, type TensorInfo } 
 import { z } from 'zod';
 import { ConfigError } from '../errors.js';
 import {
-  type LinearLayers,
   listParameters,
   type ParameterInfo,
   type PlugConfig,
   packedName,
-  storedLayers,
+  tiedPrecision,
 } from '../model/index.js';
 import type { TensorSource } from './tensor-source.js';
 
@@ -23,14 +22,7 @@ export type StoredPrecision = (typeof storedPrecisions)[number];
 
 export type WeightFormat = { readonly dtype: PlainDType } | { readonly precision: StoredPrecision };
 
-/**
- * The output embedding decides which token is written and is a small part of a large model: it stays at 8 bits or
- * more. Tables and unused weights are kept in bfloat16; biases and norms in float32.
- */
-const tiedPrecision = { int4: 'int8', int8: 'int8', bfloat16: 'bfloat16' } as const satisfies Record<
-  StoredPrecision,
-  nn.Precision
->;
+/** Of embeddings and unused weights in a packed folder; biases and norms are in float32. */
 const tableDType: DType = 'bfloat16';
 
 /** Tables that are also multiplied by, each with the name under which its packed copy stands beside it. */
@@ -67,11 +59,6 @@ export function parseQuantization(config: object, where: string): StoredPrecisio
   );
 }
 
-/** The layers of a model whose weights are stored packed. */
-export function layersOfPrecision(precision: StoredPrecision): LinearLayers {
-  return storedLayers(precision, tiedPrecision[precision]);
-}
-
 /** Some tensors of a file that are made of one parameter. */
 export interface Piece {
   /** The parameter, and how many elements it has. */
@@ -94,7 +81,7 @@ export function piecesOf(config: PlugConfig, format: WeightFormat): Piece[] {
         : plain(parameter, parameter.shape.length === 2 ? tableDType : 'float32'),
     ),
     ...multipliedTables(config).map(([table, copy]) =>
-      packed(byName.get(table)!, copy, tiedPrecision[precision]),
+      packed(byName.get(table)!, copy, tiedPrecision(precision)),
     ),
   ];
 }

@@ -44,10 +44,10 @@ const schema = z.strictObject({
     .optional()
     .describe("folder with vocab.txt, or a vocab.txt, in place of the model folder's"),
   precision: z
-    .enum(['auto', 'float32', 'bfloat16', 'int8'])
+    .enum(['auto', 'float32', 'bfloat16', 'int8', 'int4'])
     .default('auto')
     .describe(
-      'how the weights of matrix products are kept: float32 as they are; bfloat16 in half the memory, with 8 bits of precision; int8 in a quarter, rounded to 255 steps, as are activations; auto as they are stored by plug quantize, else float32',
+      'how the weights of matrix products are kept: float32 as they are; bfloat16 in half the memory, with 8 bits of precision; int8 in a quarter, rounded to 255 steps, as are activations; int4 in an eighth, 15 steps for each 64 inputs; auto as they are stored by plug quantize, else float32',
     ),
   profile: z
     .string()

@@ -25,10 +25,7 @@ export function registerImport(program: Command): void {
     schema,
     interruptible: true,
     examples: [
-      [
-        'plug import downloads/PLUG --out models/plug-int8 --quantize int8',
-        'eight shards, ready to write with',
-      ],
+      ['plug import downloads/PLUG --out models/plug --quantize int4', 'eight shards, ready to write with'],
       ['plug import downloads/structbert-large --out models/structbert', 'an encoder to be fine-tuned'],
     ],
     async run({ settings: { out, dtype, quantize }, words, signal }) {

@@ -42,7 +42,7 @@ export function registerInit(program: Command): void {
         'a model to be trained',
       ],
       [
-        'plug init --size 27b --quantize int8 --out models/27b',
+        'plug init --size 27b --quantize int4 --out models/27b',
         'the shape of PLUG, to measure a machine with',
       ],
     ],

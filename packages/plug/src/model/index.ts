@@ -17,7 +17,14 @@ export {
   requirePlugDecoder,
 } from './config.js';
 export { type ForwardOptions, inference } from './forward.js';
-export { type LinearLayers, packedLayers, packedName, storedLayers, trainableLayers } from './layers.js';
+export {
+  type LinearLayers,
+  packedLayers,
+  packedName,
+  storedLayers,
+  tiedPrecision,
+  trainableLayers,
+} from './layers.js';
 export { lmLoss, mlmLoss, sentenceLoss } from './losses.js';
 export { listParameters, type ParameterInfo } from './parameter-list.js';
 export {

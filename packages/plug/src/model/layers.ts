@@ -78,6 +78,14 @@ const inferenceTables: Pick<LinearLayers, 'table' | 'unused'> = {
   },
 };
 
+/**
+ * How the output embedding is packed. It decides which token is written and is a small part of a large model: it keeps
+ * 8 bits or more.
+ */
+export function tiedPrecision(precision: nn.Precision): nn.Precision {
+  return precision === 'int4' ? 'int8' : precision;
+}
+
 /** Layers for inference, their weights packed for fast products while the model is loaded. */
 export function packedLayers(precision: nn.Precision): LinearLayers {
   return {
@@ -89,7 +97,7 @@ export function packedLayers(precision: nn.Precision): LinearLayers {
       return packedLinear(packed, scope.get('bias', [outputSize], 'zeros'));
     },
     tied(scope, _, table) {
-      const packed = scope.own(nn.packLinear(table, precision));
+      const packed = scope.own(nn.packLinear(table, tiedPrecision(precision)));
       return (x, bias) => nn.packedLinear(x, packed, bias);
     },
   };
@@ -98,9 +106,8 @@ export function packedLayers(precision: nn.Precision): LinearLayers {
 /**
  * Layers for inference whose weights were packed before they were stored, and are used where they are stored: of the
  * tensors `weight_packed`, … instead of `weight`.
- * @param tiedPrecision of the output embedding
  */
-export function storedLayers(precision: nn.Precision, tiedPrecision: nn.Precision): LinearLayers {
+export function storedLayers(precision: nn.Precision): LinearLayers {
   const stored = (
     scope: ParameterScope,
     name: string,
@@ -120,7 +127,7 @@ export function storedLayers(precision: nn.Precision, tiedPrecision: nn.Precisio
       return packedLinear(weight, scope.get('bias', [outputSize], 'zeros'));
     },
     tied(scope, name, table) {
-      const weight = stored(scope, name, table.shape as [number, number], tiedPrecision);
+      const weight = stored(scope, name, table.shape as [number, number], tiedPrecision(precision));
       return (x, bias) => nn.packedLinear(x, weight, bias);
     },
   };
