@@ -10,6 +10,7 @@ import { BenchmarkError, type BenchOptions } from './harness/harness.js';
 import { benchKernels } from './kernels.js';
 import { benchRoofline } from './machine/roofline.js';
 import { formatColumns } from './openplug.js';
+import { benchPlan } from './plan/plan.js';
 import { benchMemory } from './process/memory.js';
 import { benchStartup } from './process/startup.js';
 import { shapeNames } from './shapes.js';
@@ -33,6 +34,7 @@ const benchmarks: Readonly<Record<string, Benchmark>> = {
   data: { summary: 'building samples against the step that they feed', run: benchData },
   startup: { summary: 'a new process up to its first token', run: benchStartup },
   memory: { summary: 'peak memory of training against PyTorch', run: benchMemory },
+  plan: { summary: 'memory that `plug plan` reckons against what training takes', run: benchPlan },
   scaling: { summary: 'training over hidden size, length and batch', run: benchScaling },
   kernels: { summary: 'each fused kernel against the library operators that it replaces', run: benchKernels },
 };

@@ -21,6 +21,7 @@ export {
   plugConfigOfSize,
   textBatch,
 } from '../../packages/plug/dist/model/index.js';
+export { trainingMemory, trainingOperations } from '../../packages/plug/dist/plan/index.js';
 export {
   batchStream,
   createStage2Sampler,

@@ -1,4 +1,4 @@
-// The model shapes that are measured, batches for them, and how many floating-point operations they take.
+// The model shapes that are measured, and batches for them.
 import { keyedRandom, type PlugConfig, plugConfig, plugConfigOfSize } from './openplug.js';
 
 /** Ids of [PAD] [UNK] [CLS] [SEP] [MASK]; all above are ordinary entries. */
@@ -141,22 +141,4 @@ export function trainingBatch(shape: Shape, seed: number): TrainingBatch {
     result.targetIds.push([...target, special.sep]);
   }
   return result;
-}
-
-/**
- * Floating-point operations that the model of one training step needs: matrix products and attention, forward and
- * twice that backward, causal attention counted half, the masked-LM head at the labels only. Work that a side does
- * beyond this is its own affair, so both sides are given the same number.
- */
-export function trainingFlops(shape: Shape, labels: number): number {
-  const { config, batch, sourceLength, targetLength } = shape;
-  const { hiddenSize: e, intermediateSize: f, vocabSize: v } = config;
-  const [source, target] = [batch * sourceLength, batch * targetLength];
-  const feedForward = 2 * e * f;
-  const encoderLayer = source * (4 * e * e + feedForward + 2 * sourceLength * e);
-  const decoderLayer =
-    target * (6 * e * e + feedForward + targetLength * e + 2 * sourceLength * e) + source * 2 * e * e;
-  const heads = labels * (e * e + e * v) + target * e * v;
-  const multiplyAdds = config.numHiddenLayers * encoderLayer + config.decHiddenLayers * decoderLayer + heads;
-  return 3 * 2 * multiplyAdds;
 }

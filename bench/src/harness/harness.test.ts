@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { type Shape, shapes, trainingBatch, trainingFlops } from '../shapes.js';
+import { type Shape, shapes, trainingBatch } from '../shapes.js';
 import { BenchmarkError, checkAgreement, pairedRatio, selected, spreadOf, takeTurns } from './harness.js';
 import { Side } from './side.js';
 
@@ -114,23 +114,5 @@ describe('shapes', () => {
       assert.equal(masked.length, Math.round(0.15 * (shape.sourceLength - 2)));
       assert.deepEqual(batch.decoderInputIds[row]!.slice(1), batch.targetIds[row]!.slice(0, -1));
     }
-  });
-
-  it('counts the operations of a step: about 6 for each weight and token that meet', () => {
-    const shape: Shape = { ...shapes.trial, batch: 1, sourceLength: 1, targetLength: 1 };
-    const {
-      hiddenSize: e,
-      intermediateSize: f,
-      vocabSize: v,
-      numHiddenLayers,
-      decHiddenLayers,
-    } = shape.config;
-    const weights =
-      numHiddenLayers * (4 * e * e + 2 * e * f) +
-      decHiddenLayers * (8 * e * e + 2 * e * f) +
-      e * e +
-      2 * e * v;
-    const attention = numHiddenLayers * 2 * e + decHiddenLayers * (e + 2 * e);
-    assert.equal(trainingFlops(shape, 1), 6 * (weights + attention));
   });
 });

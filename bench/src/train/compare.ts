@@ -4,7 +4,8 @@ import { caseSeed, StoredModel } from '../case.js';
 import { checkAgreement, pairedRatio, type Spread, spreadOf, takeTurns } from '../harness/harness.js';
 import { findPeer, type Peer, type PeerName, peerSide } from '../harness/peers.js';
 import { ourSide, type Side, Sides } from '../harness/side.js';
-import { type ComputeDType, type Shape, trainingBatch, trainingFlops } from '../shapes.js';
+import { trainingOperations } from '../openplug.js';
+import { type ComputeDType, type Shape, trainingBatch } from '../shapes.js';
 import type { TrainCase } from './case.js';
 
 const checkSteps = 3;
@@ -125,7 +126,8 @@ export async function compareTraining(
   turns.gemm = () => running.get('openplug')!.number({ do: 'gemm' }, 'flopsPerSecond');
   const measured = await takeTurns(rounds, turns);
   const gemmFlopsPerSecond = Math.max(...measured.gemm!);
-  const flops = trainingFlops(shape, given.batch.labels.flat().length) * shape.stepsPerTurn;
+  const labels = given.batch.labels.flat().length;
+  const flops = trainingOperations(shape.config, shape, { labels }) * shape.stepsPerTurn;
   const tokens = shape.batch * (shape.sourceLength + shape.targetLength) * shape.stepsPerTurn;
   const resultOf = (name: string, title: string): SideResult => {
     const seconds = measured[name]!;

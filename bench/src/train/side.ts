@@ -1,56 +1,10 @@
 // Our side of the training benchmark: the step of the training loop over one batch, on request.
-import { AdamW, aten, backward, noGrad, scope, setNumThreads, type Tensor, zeros } from '@openplug/torch';
+import { AdamW, aten, noGrad, scope, setNumThreads, type Tensor, zeros } from '@openplug/torch';
 import { givenCase } from '../case.js';
 import { answer } from '../harness/side.js';
-import {
-  decaysWeight,
-  indexTensor,
-  lmLoss,
-  loadModel,
-  mlmLoss,
-  type PlugModel,
-  packTexts,
-  textBatch,
-} from '../openplug.js';
+import { decaysWeight, loadModel } from '../openplug.js';
 import type { TrainCase } from './case.js';
-
-interface StepNumbers {
-  mlm: number;
-  lm: number;
-  gradientNorm: number;
-}
-
-/** One step as in training; `dropoutSeed` undefined is no dropout. */
-function trainStep(
-  model: PlugModel,
-  optimizer: AdamW,
-  { batch, precision, learningRate, clipGradNorm, recomputeLayers = false }: TrainCase,
-  dropoutSeed: number | undefined,
-): StepNumbers {
-  const losses = scope(() => {
-    const options = {
-      computeDType: precision,
-      recomputeLayers,
-      ...(dropoutSeed !== undefined && { dropoutSeed }),
-    };
-    const source = textBatch(packTexts(batch.sourceIds));
-    const target = textBatch(packTexts(batch.decoderInputIds));
-    const sourceLength = batch.sourceIds[0]!.length;
-    const labelIndex = batch.labelPositions.flatMap((row, index) =>
-      row.map((position) => index * sourceLength + position),
-    );
-    const encoded = model.encode(source, options);
-    const decoded = model.decode(target, encoded, source.layout, options);
-    const lm = lmLoss(model, decoded, indexTensor(batch.targetIds.flat()), options);
-    const mlm = mlmLoss(model, encoded, indexTensor(labelIndex), indexTensor(batch.labels.flat()), options);
-    backward(lm.add(mlm));
-    return { mlm: mlm.item(), lm: lm.item() };
-  });
-  const gradientNorm = optimizer.gradientNorm();
-  optimizer.update(learningRate, Math.min(1, clipGradNorm / (gradientNorm + 1e-6)));
-  optimizer.clearGradients();
-  return { ...losses, gradientNorm };
-}
+import { type StepNumbers, trainStep } from './step.js';
 
 /** Best rate of a large square matrix product, FLOP/s: what this machine can do right now. */
 function gemmRate(dtype: TrainCase['precision']): number {

@@ -14,6 +14,7 @@ const ROOMS = [
   'corpus',
   'model',
   'checkpoint',
+  'plan',
   'train',
   'pretrain',
   'generate',

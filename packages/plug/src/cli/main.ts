@@ -12,6 +12,7 @@ import { registerImport } from './import.js';
 import { registerInit } from './init.js';
 import { registerInspect } from './inspect.js';
 import { flushOutput, printError } from './output.js';
+import { registerPlan } from './plan.js';
 import { registerPretrain } from './pretrain.js';
 import { stopProgress } from './progress.js';
 import { registerQuantize } from './quantize.js';
@@ -24,6 +25,7 @@ const registrations: readonly ((program: Command) => void)[] = [
   registerQuickstart,
   registerTokenizer,
   registerCorpus,
+  registerPlan,
   registerInit,
   registerImport,
   registerPretrain,

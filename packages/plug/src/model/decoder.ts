@@ -11,7 +11,7 @@ import {
 import type { TextLayout } from './batch.js';
 import type { DecoderCache } from './cache.js';
 import { decoderConfig, type PlugConfig } from './config.js';
-import { DropoutSites, type ForwardOptions, runLayer } from './forward.js';
+import { DropoutSites, type ForwardOptions, runLayers, type StackedLayer } from './forward.js';
 import { type Activation, type LayerNorm, type Linear, layerNorm } from './layers.js';
 import type { ParameterScope } from './parameters.js';
 
@@ -105,16 +105,14 @@ export class Decoder {
   ): Tensor {
     const memorySource = encoded.to(options.computeDType);
     const toSelf = amongTexts(layout, true);
-    let x = embedded;
-    for (const layer of this.#layers)
-      x = runLayer(
-        options,
-        (input, memory) => {
+    const layers = this.#layers.map(
+      (layer): StackedLayer =>
+        (x, memory) => {
           const toSource = toTexts(layout, layer.crossAttention.project(memory!), source);
-          return layer.forward(input!, { toSelf, toSource }, options);
+          return layer.forward(x, { toSelf, toSource }, options);
         },
-        [x, memorySource],
-      );
+    );
+    const x = runLayers(options, layers, embedded, memorySource);
     return this.#finalNorm.forward(x, options.computeDType);
   }
 

@@ -3,7 +3,7 @@ import { nn, type Tensor } from '@openplug/torch';
 import { type Attend, amongTexts, SelfAttention } from './attention.js';
 import type { TextLayout } from './batch.js';
 import type { PlugConfig } from './config.js';
-import { DropoutSites, type ForwardOptions, runLayer } from './forward.js';
+import { DropoutSites, type ForwardOptions, runLayers } from './forward.js';
 import { type LayerNorm, type Linear, layerNorm } from './layers.js';
 import type { ParameterScope } from './parameters.js';
 
@@ -76,11 +76,11 @@ export class Encoder {
   /** [N, E] → [N, E], normalised. */
   forward(embedded: Tensor, layout: TextLayout, options: ForwardOptions): Tensor {
     const attend = amongTexts(layout, false);
-    let x = embedded;
-    for (const [index, layer] of this.#layers.entries()) {
+    const layers = this.#layers.map((layer, index) => (x: Tensor) => {
       this.#layers[index + 1]?.prefetch();
-      x = runLayer(options, (input) => layer.forward(input!, attend, options), [x]);
-    }
+      return layer.forward(x, attend, options);
+    });
+    const x = runLayers(options, layers, embedded);
     if (!this.#finalNorm) return x;
     const once = this.#finalNorm.forward(x);
     return this.#config.doubleFinalNorm ? this.#finalNorm.forward(once) : once;

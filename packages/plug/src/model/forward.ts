@@ -1,6 +1,6 @@
 // What a forward pass is told besides its inputs: precision, dropout, recomputation.
 import type { DropoutKey, DType, Tensor } from '@openplug/torch';
-import { checkpoint } from '@openplug/torch';
+import { checkpoint, scope } from '@openplug/torch';
 
 /** Options of one forward pass. */
 export interface ForwardOptions {
@@ -39,11 +39,26 @@ export class DropoutSites {
   }
 }
 
-/** Runs one layer, with or without keeping its activations. */
-export function runLayer(
+/** A layer of a stack: its input and what all layers share → its output, in the shape of the input. */
+export type StackedLayer = (x: Tensor, ...shared: Tensor[]) => Tensor;
+
+/**
+ * Runs layers one after another, with or without keeping their activations. Handles are let go of as soon as a layer has
+ * run: what the backward pass needs lives in the graph until that has used it, and all else is free at once.
+ * @returns the last layer's output; `embedded` itself when there are no layers
+ */
+export function runLayers(
   options: ForwardOptions,
-  body: (...inputs: Tensor[]) => Tensor,
-  inputs: Tensor[],
+  layers: readonly StackedLayer[],
+  embedded: Tensor,
+  ...shared: Tensor[]
 ): Tensor {
-  return options.recomputeLayers ? checkpoint(body, inputs) : body(...inputs);
+  let x = embedded;
+  for (const layer of layers) {
+    const body = (...inputs: Tensor[]): Tensor => scope(() => layer(...(inputs as [Tensor, ...Tensor[]])));
+    const next = options.recomputeLayers ? checkpoint(body, [x, ...shared]) : body(x, ...shared);
+    if (x !== embedded) x.dispose();
+    x = next;
+  }
+  return x;
 }

@@ -1,5 +1,5 @@
-// The pre-training losses: means over labelled tokens, with logits computed nowhere else.
-import { nn, type Tensor } from '@openplug/torch';
+// The pre-training losses: means over labelled tokens, with logits computed nowhere else and let go of at once.
+import { nn, scope, type Tensor } from '@openplug/torch';
 import type { TextLayout } from './batch.js';
 import type { ForwardOptions } from './forward.js';
 import type { PlugModel } from './plug.js';
@@ -17,7 +17,7 @@ export function mlmLoss(
   labels: Tensor,
   options: ForwardOptions,
 ): Tensor {
-  return nn.crossEntropy(model.mlmLogits(encoded.indexSelect(0, labelIndex), options), labels);
+  return scope(() => nn.crossEntropy(model.mlmLogits(encoded.indexSelect(0, labelIndex), options), labels));
 }
 
 /** Sentence-structural loss: three classes from [CLS]; `labels` int64 [B]. */
@@ -27,5 +27,5 @@ export function sentenceLoss(model: PlugModel, encoded: Tensor, layout: TextLayo
 
 /** Language-model loss over all target tokens: `decoded` [N, E], `targets` int64 [N]. */
 export function lmLoss(model: PlugModel, decoded: Tensor, targets: Tensor, options: ForwardOptions): Tensor {
-  return nn.crossEntropy(model.lmLogits(decoded, options), targets);
+  return scope(() => nn.crossEntropy(model.lmLogits(decoded, options), targets));
 }

@@ -1,5 +1,5 @@
 // The whole model: embeddings, encoder, decoder and heads under their published names.
-import { type nn, noGrad, type Tensor } from '@openplug/torch';
+import { type nn, noGrad, scope, type Tensor } from '@openplug/torch';
 import { ShapeError } from '../errors.js';
 import { indexTensor, type TextBatch, type TextLayout } from './batch.js';
 import { DecoderCache } from './cache.js';
@@ -67,15 +67,19 @@ export class PlugModel implements Disposable {
   encode(source: TextBatch, options: ForwardOptions): Tensor {
     this.#checkLength(source.layout.maxLength);
     // Embedding dropout is keyed past all layers: encoder's first, decoder's second.
-    const embedded = this.#embeddings.forward(source, options, this.#numLayers());
-    return this.#encoder.forward(embedded, source.layout, options);
+    return scope(() => {
+      const embedded = this.#embeddings.forward(source, options, this.#numLayers());
+      return this.#encoder.forward(embedded, source.layout, options);
+    });
   }
 
   /** Target texts, given the encoded source of each → hidden states [Ntarget, E]. */
   decode(target: TextBatch, encoded: Tensor, source: TextLayout, options: ForwardOptions): Tensor {
     this.#checkLength(target.layout.maxLength);
-    const embedded = this.#targetEmbeddings.forward(target, options, this.#numLayers() + 1);
-    return this.#requireDecoder().forward(embedded, target.layout, encoded, source, options);
+    return scope(() => {
+      const embedded = this.#targetEmbeddings.forward(target, options, this.#numLayers() + 1);
+      return this.#requireDecoder().forward(embedded, target.layout, encoded, source, options);
+    });
   }
 
   /**
