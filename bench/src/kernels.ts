@@ -142,6 +142,32 @@ function packedLinearPairs(precision: nn.Precision): Pair[] {
 }
 
 /**
+ * int4 at the sizes of the 27B model, past what caches hold, against packed weights of other precisions: one row, which
+ * reading the weights limits, and the rows of a prompt, which arithmetic does.
+ */
+function int4Pairs(): Pair[] {
+  const [inputs, outputs] = [8192, 16384];
+  const weight = normal([outputs, inputs], 'bfloat16');
+  const packed = nn.packLinear(weight, 'int4');
+  return (
+    [
+      [1, 'bfloat16'],
+      [128, 'int8'],
+    ] as const
+  ).map(([rows, precision]) => {
+    const x = normal([rows, inputs], 'bfloat16');
+    const other = nn.packLinear(weight, precision);
+    return {
+      name: `linear [${rows},${inputs}]·[${outputs},${inputs}] int4, plain: packed ${precision}`,
+      dtype: 'bfloat16',
+      calls: rows === 1 ? 5 : 1,
+      kernel: () => noGrad(() => scope(() => void nn.packedLinear(x, packed))),
+      plain: () => noGrad(() => scope(() => void nn.packedLinear(x, other))),
+    };
+  });
+}
+
+/**
  * What the library needs for a step: the token's place in the cache, then products of one row. `kept` bfloat16 under
  * float32 queries is what int8 models have; the library has no such product and keeps float32.
  */
@@ -307,11 +333,11 @@ export async function benchKernels({ json, rounds = defaultRounds }: BenchOption
     () => [candidatesPair(dtype)],
   ]);
   const mixed = () => attentionStepPairs('float32', 'bfloat16');
-  const packed = (['float32', 'bfloat16', 'int8'] as const).map(
+  const packed = (['float32', 'bfloat16', 'int8', 'int4'] as const).map(
     (precision) => () => packedLinearPairs(precision),
   );
   const results: PairResult[] = [];
-  for (const make of [...makers, mixed, ...packed, optimizerPairs]) {
+  for (const make of [...makers, mixed, ...packed, int4Pairs, optimizerPairs]) {
     for (const pair of make()) {
       const result = await measure(pair, rounds);
       results.push(result);

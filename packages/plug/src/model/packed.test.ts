@@ -19,7 +19,8 @@ import {
 
 /**
  * Largest accepted |difference| / (1 + |expected|): a few times what 300 random batches show (fp32 3e-6; bf16 0.05 and
- * 0.11; int8 0.15 and 0.02), where a mistake shows as 1 and more.
+ * 0.11; int8 0.15 and 0.02; int4 1.3 and 0), where a mistake shows as 1 and more, except in int4's weights, which
+ * packages/torch tests by themselves.
  * trainable: from the trainable model in fp32. Hidden states here reach ±10 and weights are large; one step of bf16 is
  * 2^-8, one of int8 2^-7 of a row's largest number.
  * itself: between two ways to compute a row (alone or in a batch, with a cache or at once). Sums may be rounded in
@@ -29,7 +30,7 @@ const budgets: Record<nn.Precision, { trainable: number; itself: number }> = {
   float32: { trainable: 1e-5, itself: 1e-5 },
   bfloat16: { trainable: 0.2, itself: 0.3 },
   int8: { trainable: 0.4, itself: 0.2 },
-  int4: { trainable: 4, itself: 0.2 },
+  int4: { trainable: 3, itself: 0.2 },
 };
 const precisions = Object.keys(budgets) as nn.Precision[];
 const numRuns = 12;

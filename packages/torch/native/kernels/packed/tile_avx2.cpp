@@ -12,7 +12,6 @@ struct Avx2 {
   static Weights loadWeights(const uint32_t* from) {
     return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from));
   }
-  static void prefetch(const uint32_t* from) { _mm_prefetch(reinterpret_cast<const char*>(from), _MM_HINT_T0); }
 };
 
 struct Avx2Float : Avx2 {

@@ -11,7 +11,6 @@ struct Avx512 {
   using Weights = __m512i;
   static constexpr int lanes = 16, vectors = 4;
   static Weights loadWeights(const uint32_t* from) { return _mm512_loadu_si512(from); }
-  static void prefetch(const uint32_t* from) { _mm_prefetch(reinterpret_cast<const char*>(from), _MM_HINT_T0); }
 };
 
 struct Avx512Float : Avx512 {

@@ -21,7 +21,6 @@ struct Baseline {
   using Weights = GroupVector;
   static constexpr int lanes = 4, vectors = 2;
   static Weights loadWeights(const uint32_t* from) { return loadVector<GroupVector>(from); }
-  static void prefetch(const uint32_t* from) { __builtin_prefetch(from); }
   static GroupVector broadcast(uint32_t group) { return GroupVector{group, group, group, group}; }
 };
 
