@@ -4,15 +4,17 @@
 // A cache of freed blocks instead (lists by size, large ones mapped in huge pages, bounded) was measured and is not
 // worth its code: with malloc told to keep its pages (addon.cpp) a training step takes no longer, 66.4 ms against 68.5
 // over 300 steps of varied lengths, and the process holds 480 MB instead of 630, as malloc joins and splits blocks.
-// But the kernel is asked to back large blocks with huge pages: weights that are streamed from memory are read faster,
-// as fewer addresses have to be looked up (docs/experiments.md).
+// But the kernel is asked for huge pages: what is streamed from memory, as weights and kept keys are by each token, comes
+// faster when fewer addresses have to be looked up (docs/experiments.md).
 #include "addon.h"
 
 #include <c10/core/CPUAllocator.h>
+#include <atomic>
 #include <cstdlib>
 #include <cstring>
 #ifdef __linux__
 #include <sys/mman.h>
+#include <unistd.h>
 #endif
 
 namespace openplug {
@@ -20,15 +22,22 @@ namespace {
 
 constexpr size_t kAlignment = 64; // libtorch's own: a cache line, and the widest vector
 
-// A wish: where the kernel has no huge pages to give, nothing changes. The range is widened to whole huge pages, since
-// neighbours in the heap are large blocks as a rule, and a huge page needs the wish for all of it.
-void preferHugePages(void* block, size_t bytes) {
+// A wish: where the kernel has no huge pages to give, nothing changes. The heap is asked for as a whole whenever it has
+// grown, as tensors lie side by side in it; what malloc mapped apart is asked for if it is worth a call of the kernel.
+void preferHugePages(const void* block, size_t bytes) {
 #ifdef MADV_HUGEPAGE
   constexpr uintptr_t hugePage = 2 << 20;
-  if (bytes < hugePage / 2) return;
-  const auto begin = reinterpret_cast<uintptr_t>(block) & ~(hugePage - 1);
-  const auto end = (reinterpret_cast<uintptr_t>(block) + bytes + hugePage - 1) & ~(hugePage - 1);
-  madvise(reinterpret_cast<void*>(begin), end - begin, MADV_HUGEPAGE);
+  static std::atomic<uintptr_t> heapBegin{UINTPTR_MAX}, heapEnd{0};
+  const auto begin = reinterpret_cast<uintptr_t>(block), end = begin + bytes;
+  if (begin >= heapBegin && end <= heapEnd) return;
+  const auto top = reinterpret_cast<uintptr_t>(sbrk(0));
+  const bool isInHeap = end <= top; // mappings lie above it
+  if (!isInHeap && bytes < hugePage) return;
+  const uintptr_t from = begin & ~(hugePage - 1), to = isInHeap ? top : (end + hugePage - 1) & ~(hugePage - 1);
+  madvise(reinterpret_cast<void*>(from), to - from, MADV_HUGEPAGE);
+  if (!isInHeap) return;
+  if (begin < heapBegin) heapBegin = begin;
+  heapEnd = top;
 #endif
 }
 

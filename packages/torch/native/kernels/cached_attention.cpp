@@ -19,23 +19,35 @@ namespace openplug {
 namespace {
 
 constexpr int64_t group = 16; // tokens whose keys stand side by side
+constexpr int64_t streamStart = 8192; // bytes
 constexpr int64_t lines = 4; // dimensions that are added up apart: sums need not wait for each other
 
 int64_t groupsOf(int64_t length) { return (length + group - 1) / group; }
 
-// scores[j] = scale * q · key j, for whole groups.
+// Asks the second-level cache for the line at `begin + offset`, of what will be read next, if it is among the first: the
+// hardware follows a stream once it has seen it, but a head's keys, or its values, are a new one each.
+template <typename T>
+KERNEL_INLINE void prefetch(const T* begin, int64_t offset) {
+  constexpr int64_t most = streamStart / sizeof(T);
+  if (offset < most) __builtin_prefetch(begin + offset, 0, 2);
+}
+
+// scores[j] = scale * q · key j, for whole groups; meanwhile the values come near.
 template <typename T>
 KERNEL_INLINE void scoreGroups(Compute<T>* __restrict scores, const Compute<T>* __restrict q, const T* __restrict keys,
-                               int64_t groups, int64_t depth, Compute<T> scale) {
+                               const T* values, int64_t groups, int64_t depth, Compute<T> scale) {
   using C = Compute<T>;
+  constexpr int64_t line = 64 / sizeof(T);
   for (int64_t g = 0; g < groups; ++g, keys += depth * group, scores += group) {
     C dots[lines][group] = {};
     int64_t d = 0;
-    for (; d + lines <= depth; d += lines)
+    for (; d + lines <= depth; d += lines) {
+      for (int64_t at = 0; at < lines * group; at += line) prefetch(values, (g * depth + d) * group + at);
 #pragma GCC unroll 4
       for (int64_t u = 0; u < lines; ++u)
 #pragma omp simd
         for (int64_t lane = 0; lane < group; ++lane) dots[u][lane] += q[d + u] * load(keys[(d + u) * group + lane]);
+    }
     for (; d < depth; ++d)
 #pragma omp simd
       for (int64_t lane = 0; lane < group; ++lane) dots[0][lane] += q[d] * load(keys[d * group + lane]);
@@ -45,14 +57,17 @@ KERNEL_INLINE void scoreGroups(Compute<T>* __restrict scores, const Compute<T>* 
   }
 }
 
-// Dimensions [first, first + width) of the sum of all values by their weights; the sums stay in registers.
+// Dimensions [first, first + width) of the sum of all values by their weights; the sums stay in registers. Meanwhile
+// `next` comes near, as many bytes as are read here.
 template <int width, typename X, typename T>
 KERNEL_INLINE void sumValues(X* __restrict out, const Compute<T>* __restrict weights, const T* __restrict values,
-                             int64_t count, int64_t depth, Compute<T> factor) {
+                             const T* next, int64_t count, int64_t depth, Compute<T> factor) {
   using C = Compute<T>;
+  constexpr int line = 64 / sizeof(T);
   C sums[width] = {};
   for (int64_t j = 0; j < count; ++j) {
     const C weight = weights[j];
+    for (int at = 0; at + line <= width; at += line) prefetch(next, j * depth + at);
 #pragma omp simd
     for (int d = 0; d < width; ++d) sums[d] += weight * load(values[j * depth + d]);
   }
@@ -60,16 +75,66 @@ KERNEL_INLINE void sumValues(X* __restrict out, const Compute<T>* __restrict wei
   for (int d = 0; d < width; ++d) out[d] = narrow<X>(sums[d] * factor);
 }
 
-// One head of one row: out [D] = softmax(scale * q · keysᵀ) · values over `count` keys. Scratch: q [D], then scores.
+template <typename T, typename X>
+KERNEL_INLINE T stored(X value) {
+  if constexpr (std::is_same_v<T, X>)
+    return value;
+  else
+    return narrow<T>(load(value));
+}
+
+// One head of one row, and the keys of the head that comes after it.
 template <typename X, typename T>
-KERNEL_INLINE void attendRowBody(X* __restrict out, const X* __restrict query, const T* keys, const T* values,
-                                 Compute<T>* __restrict scratch, int64_t count, int64_t depth, Compute<T> scale) {
+struct Head {
+  X* out;             // [D]
+  const X* query;     // [D]
+  T* keys;
+  T* values;
+  const T* nextKeys;
+  const X* newToken;  // key [D] of the last of `count` tokens if it is to join the others, or null
+  int64_t valueOffset; // of its value from its key
+  int64_t count;
+};
+
+// A key in lane `place % 16` of its group.
+template <typename X, typename T>
+KERNEL_INLINE void keepKey(T* __restrict keys, const X* __restrict key, int64_t place, int64_t depth) {
+  T* __restrict column = keys + place / group * depth * group + place % group;
+  for (int64_t d = 0; d < depth; ++d) column[d * group] = stored<T>(key[d]);
+}
+
+template <typename X, typename T>
+KERNEL_INLINE void keepValue(T* __restrict values, const X* __restrict value, int64_t place, int64_t depth) {
+  T* __restrict row = values + place * depth;
+#pragma omp simd
+  for (int64_t d = 0; d < depth; ++d) row[d] = stored<T>(value[d]);
+}
+
+template <typename X, typename T>
+KERNEL_INLINE void keepTokenBody(T* keys, T* values, const X* key, const X* value, int64_t place, int64_t depth) {
+  keepKey(keys, key, place, depth);
+  keepValue(values, value, place, depth);
+}
+KERNEL_MULTIVERSION(keepToken)
+
+// out [D] = softmax(scale * q · keysᵀ) · values over `count` keys. Scratch: q [D], then scores.
+template <typename X, typename T>
+KERNEL_INLINE void attendBody(const Head<X, T>* head, Compute<T>* __restrict scratch, int64_t depth, Compute<T> scale) {
   using C = Compute<T>;
   C* __restrict q = scratch;
   C* __restrict scores = scratch + depth;
-  const int64_t groups = groupsOf(count), places = groups * group;
-  for (int64_t d = 0; d < depth; ++d) q[d] = load(query[d]);
-  scoreGroups(scores, q, keys, groups, depth, scale);
+  const int64_t count = head->count, groups = groupsOf(count), places = groups * group;
+#pragma omp simd
+  for (int64_t d = 0; d < depth; ++d) q[d] = load(head->query[d]);
+  if (head->newToken) keepValue(head->values, head->newToken + head->valueOffset, count - 1, depth);
+  scoreGroups(scores, q, static_cast<const T*>(head->keys), static_cast<const T*>(head->values), groups, depth, scale);
+  if (head->newToken) { // its key is written after its group was read: a vector cannot be read at once from parts
+    C dot = 0;
+#pragma omp simd reduction(+ : dot)
+    for (int64_t d = 0; d < depth; ++d) dot += q[d] * load(stored<T>(head->newToken[d]));
+    scores[count - 1] = dot * scale;
+    keepKey(head->keys, head->newToken, count - 1, depth);
+  }
   for (int64_t j = count; j < places; ++j) scores[j] = -INFINITY;
   C largest = -INFINITY, total = 0;
 #pragma omp simd reduction(max : largest)
@@ -81,12 +146,15 @@ KERNEL_INLINE void attendRowBody(X* __restrict out, const X* __restrict query, c
     total += e;
   }
   const C factor = C(1) / total;
+  X* out = head->out;
+  const T* values = head->values;
+  const T* next = head->nextKeys;
   int64_t d = 0;
-  for (; d + 64 <= depth; d += 64) sumValues<64>(out + d, scores, values + d, count, depth, factor);
-  for (; d + 16 <= depth; d += 16) sumValues<16>(out + d, scores, values + d, count, depth, factor);
-  for (; d < depth; ++d) sumValues<1>(out + d, scores, values + d, count, depth, factor);
+  for (; d + 64 <= depth; d += 64) sumValues<64>(out + d, scores, values + d, next + d, count, depth, factor);
+  for (; d + 16 <= depth; d += 16) sumValues<16>(out + d, scores, values + d, next + d, count, depth, factor);
+  for (; d < depth; ++d) sumValues<1>(out + d, scores, values + d, next + d, count, depth, factor);
 }
-KERNEL_MULTIVERSION(attendRow)
+KERNEL_MULTIVERSION(attend)
 
 // Calls body(tag of queries and results, tag of keys and values) for the pairs that there are.
 template <typename Body>
@@ -96,26 +164,6 @@ void dispatchKept(at::ScalarType queries, at::ScalarType kept, const char* op, B
               kept, " under ", queries);
   dispatchFloating(kept, op, [&](auto tag) { body(tag, tag); });
 }
-
-template <typename T, typename X>
-KERNEL_INLINE T stored(X value) {
-  if constexpr (std::is_same_v<T, X>)
-    return value;
-  else
-    return narrow<T>(load(value));
-}
-
-// Puts a token's key and value at `place` of their head.
-template <typename X, typename T>
-KERNEL_INLINE void keepTokenBody(T* __restrict keys, T* __restrict values, const X* __restrict key,
-                                 const X* __restrict value, int64_t place, int64_t depth) {
-  T* __restrict column = keys + place / group * depth * group + place % group;
-  T* __restrict row = values + place * depth;
-  for (int64_t d = 0; d < depth; ++d) column[d * group] = stored<T>(key[d]);
-#pragma omp simd
-  for (int64_t d = 0; d < depth; ++d) row[d] = stored<T>(value[d]);
-}
-KERNEL_MULTIVERSION(keepToken)
 
 struct Sizes {
   int64_t rows, heads, length, depth;
@@ -144,15 +192,15 @@ const int64_t* checkIntegers(const at::Tensor& tensor, int64_t count, const char
   return static_cast<const int64_t*>(tensor.data_ptr());
 }
 
-// attend(row, head, scratch) for all rows and heads, in parallel where there is enough to do: `most` keys or fewer each.
-template <typename C, typename Attend>
-void forEachHead(const Sizes& sizes, int64_t most, Attend attend) {
+// body(row, head, scratch) for all rows and heads, in parallel where there is enough to do: `most` keys or fewer each.
+template <typename C, typename Body>
+void forEachHead(const Sizes& sizes, int64_t most, Body body) {
   const int64_t grain = 1 + 16384 / std::max<int64_t>(most * sizes.depth, 1);
   const auto scratchSize = static_cast<size_t>(sizes.depth + groupsOf(most) * group);
   at::parallel_for(0, sizes.rows * sizes.heads, grain, [&](int64_t begin, int64_t end) {
     static thread_local std::vector<C> scratch;
     if (scratch.size() < scratchSize) scratch.resize(scratchSize);
-    for (int64_t i = begin; i < end; ++i) attend(i / sizes.heads, i % sizes.heads, scratch.data());
+    for (int64_t i = begin; i < end; ++i) body(i / sizes.heads, i % sizes.heads, scratch.data());
   });
 }
 
@@ -180,9 +228,9 @@ at::Tensor selfAttentionStep(const at::Tensor& projectedInput, at::Tensor keys, 
       const X* q = dataOf<X>(projected) + b * 3 * width + h * sizes.depth;
       T* headKeys = dataOf<T>(keys) + (b * sizes.heads + h) * sizes.keysOfHead();
       T* headValues = dataOf<T>(values) + (b * sizes.heads + h) * sizes.length * sizes.depth;
-      keepToken(headKeys, headValues, q + width, q + 2 * width, position[b], sizes.depth);
-      attendRow(dataOf<X>(out) + b * width + h * sizes.depth, q, static_cast<const T*>(headKeys),
-                static_cast<const T*>(headValues), scratch, position[b] + 1, sizes.depth, static_cast<C>(scale));
+      const Head<X, T> head{dataOf<X>(out) + b * width + h * sizes.depth, q, headKeys, headValues,
+                            headKeys + sizes.keysOfHead(), q + width, width, position[b] + 1};
+      attend(&head, scratch, sizes.depth, static_cast<C>(scale));
     });
   });
   return out;
@@ -212,11 +260,12 @@ at::Tensor crossAttentionStep(const at::Tensor& queryInput, const at::Tensor& ke
     using T = decltype(keptTag);
     using C = Compute<T>;
     forEachHead<C>(sizes, most, [&](int64_t b, int64_t h, C* scratch) {
-      const int64_t at = b * width + h * sizes.depth, head = source[b] * sizes.heads + h;
-      attendRow(dataOf<X>(out) + at, static_cast<const X*>(dataOf<X>(query) + at),
-                static_cast<const T*>(dataOf<T>(keys) + head * sizes.keysOfHead()),
-                static_cast<const T*>(dataOf<T>(values) + head * sizes.length * sizes.depth), scratch,
-                counts[source[b]], sizes.depth, static_cast<C>(scale));
+      const int64_t at = b * width + h * sizes.depth, place = source[b] * sizes.heads + h;
+      T* headKeys = dataOf<T>(keys) + place * sizes.keysOfHead();
+      const Head<X, T> head{dataOf<X>(out) + at, dataOf<X>(query) + at, headKeys,
+                            dataOf<T>(values) + place * sizes.length * sizes.depth, headKeys + sizes.keysOfHead(),
+                            nullptr, 0, counts[source[b]]};
+      attend(&head, scratch, sizes.depth, static_cast<C>(scale));
     });
   });
   return out;
