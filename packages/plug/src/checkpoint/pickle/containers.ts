@@ -71,10 +71,7 @@ function openZip(source: ByteSource): Container {
       source,
       find(storage) {
         const entry = entries.get(`${folder}data/${storage.key}`);
-        if (!entry)
-          return refuse(
-            `the storage ${shown(storage.key)} is missing: there is no entry data/${storage.key}`,
-          );
+        if (!entry) return refuse(`the storage ${shown(storage.key)} is missing in the zip`);
         checkSize(source.path, storage, entry.size);
         return entry;
       },

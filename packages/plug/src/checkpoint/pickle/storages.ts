@@ -141,8 +141,10 @@ export class StorageReader {
     if (crc !== bytes.crc32)
       throw new CheckpointError(
         `${this.#table.source.path}: the storage of tensor ${shown(name)} (bytes ${bytes.start} to ` +
-          `${bytes.start + bytes.size}) has the checksum ${crc.toString(16)}, expected ${bytes.crc32?.toString(16)}: ` +
+          `${bytes.start + bytes.size}) has the checksum ${hexadecimal(crc)}, expected ${hexadecimal(bytes.crc32!)}: ` +
           'the file is damaged. Download it again.',
       );
   }
 }
+
+const hexadecimal = (value: number): string => `0x${value.toString(16).padStart(8, '0')}`;

@@ -135,8 +135,12 @@ describe('zip directory', () => {
   it('refuses end records that do not fit', () => {
     const end64 = valid.length - 98;
     refused(
-      /cannot hold 1000000000/,
+      /1000000000 entries, more than 100000/,
       changed((bytes) => bytes.writeBigUInt64LE(1_000_000_000n, end64 + 32)),
+    );
+    refused(
+      /cannot hold 1000/,
+      changed((bytes) => bytes.writeBigUInt64LE(1000n, end64 + 32)),
     );
     refused(
       /number of entries of \d+/,

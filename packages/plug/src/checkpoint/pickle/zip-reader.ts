@@ -19,6 +19,8 @@ const locatorLength = 20;
 const end64Length = 56;
 const centralLength = 46;
 const localLength = 30;
+/** A checkpoint has an entry for each tensor. */
+const mostEntries = 100_000;
 const largestDirectory = 64 << 20;
 const sentinel16 = 0xffff;
 const sentinel32 = 0xffffffff;
@@ -112,6 +114,8 @@ function findDirectory(source: ByteSource, refuse: Refuse): Directory {
     );
   if (directory.length > largestDirectory)
     refuse(`the zip directory has ${directory.length} bytes, more than ${largestDirectory}`);
+  if (directory.entries > mostEntries)
+    refuse(`the zip has ${directory.entries} entries, more than ${mostEntries}`);
   if (directory.entries * centralLength > directory.length)
     refuse(`the zip directory of ${directory.length} bytes cannot hold ${directory.entries} entries`);
   return directory;

@@ -32,7 +32,7 @@ export function openBytes(bytes: Uint8Array): Outcome {
     return { signature: 'value' };
   } catch (error) {
     const { message, stack } = error as Error;
-    const signature = message.replace(/"(\\.|[^"\\])*"/g, '"…"').replace(/-?\d+/g, 'N');
+    const signature = message.replace(/"(\\.|[^"\\])*"/g, '"…"').replace(/0x[0-9a-f]+|-?\d+/g, 'N');
     return error instanceof OpenPlugError ? { signature } : { signature, fault: stack ?? String(error) };
   }
 }
