@@ -14,6 +14,7 @@ import { benchPlan } from './plan/plan.js';
 import { benchMemory } from './process/memory.js';
 import { benchStartup } from './process/startup.js';
 import { shapeNames } from './shapes.js';
+import { benchStored } from './stored/stored.js';
 import { benchScaling } from './train/scaling.js';
 import { benchTrain } from './train/train.js';
 
@@ -35,6 +36,10 @@ const benchmarks: Readonly<Record<string, Benchmark>> = {
   startup: { summary: 'a new process up to its first token', run: benchStartup },
   memory: { summary: 'peak memory of training against PyTorch', run: benchMemory },
   plan: { summary: 'memory that `plug plan` reckons against what training takes', run: benchPlan },
+  stored: {
+    summary: 'a model of 27 billion parameters, used where it lies on disk',
+    run: benchStored,
+  },
   scaling: { summary: 'training over hidden size, length and batch', run: benchScaling },
   kernels: { summary: 'each fused kernel against the library operators that it replaces', run: benchKernels },
 };

@@ -1,5 +1,15 @@
 // What the benchmarks use of OpenPLUG, imported in one place.
-export { loadModel, saveModel } from '../../packages/plug/dist/checkpoint/index.js';
+export {
+  bytesOf,
+  loadModel,
+  newModel,
+  openWeights,
+  readStoredPrecision,
+  type StoredPrecision,
+  saveModel,
+  storedPrecisions,
+  writeModelFolder,
+} from '../../packages/plug/dist/checkpoint/index.js';
 export { formatColumns } from '../../packages/plug/dist/config/index.js';
 export {
   readPoetryDocuments,

@@ -1,10 +1,11 @@
 // Our side of the decoding benchmark: greedy generation with the cache, encoder included, on request.
-import { aten, noGrad, scope, setNumThreads, zeros } from '@openplug/torch';
+import { setNumThreads } from '@openplug/torch';
 import { givenCase } from '../case.js';
 import { answer } from '../harness/side.js';
 import { generate, loadModel, type Tokenizer, tokenizerFromVocabulary } from '../openplug.js';
 import { special } from '../shapes.js';
 import type { DecodeCase } from './case.js';
+import { readRate } from './read-rate.js';
 
 /** A vocabulary of single Chinese characters with the special tokens in front. */
 function madeTokenizer(vocabSize: number): Tokenizer {
@@ -13,23 +14,6 @@ function madeTokenizer(vocabSize: number): Tokenizer {
   const codePoint = (index: number): number => (index < 20_902 ? 0x4e00 + index : 0x3400 + index - 20_902);
   for (let index = 0; tokens.length < vocabSize; index++) tokens.push(String.fromCodePoint(codePoint(index)));
   return tokenizerFromVocabulary(tokens);
-}
-
-/** Best rate at which both cores together read memory, bytes/s: the sum of an array far larger than any cache. */
-function readRate(): number {
-  const numBytes = 2 ** 29;
-  const seconds: number[] = [];
-  noGrad(() =>
-    scope(() => {
-      const values = zeros([numBytes / 4]);
-      for (let turn = 0; turn < 4; turn++) {
-        const started = performance.now();
-        aten.sum(values).dispose();
-        seconds.push((performance.now() - started) / 1000);
-      }
-    }),
-  );
-  return numBytes / Math.min(...seconds);
 }
 
 const given = givenCase<DecodeCase>();
