@@ -28,9 +28,14 @@ export function newParameters(seed: number, dtype: DType = 'float32'): Parameter
         if (initializer === 'zeros') parameter.zero_();
         else if (initializer === 'ones') parameter.fill_(1);
         else {
+          const generator = new Generator(seedOf(seed, name));
+          if (dtype === 'float32') {
+            aten.normal_(parameter, 0, initializer.std, generator).dispose();
+            return;
+          }
           // Drawn in fp32 and then cast, so that the numbers are the same in every dtype.
           using drawn = empty(shape, 'float32');
-          aten.normal_(drawn, 0, initializer.std, new Generator(seedOf(seed, name))).dispose();
+          aten.normal_(drawn, 0, initializer.std, generator).dispose();
           parameter.copy_(drawn);
         }
       });
