@@ -1,7 +1,6 @@
 // Computes everything that a reference folder holds, and measures how far off each number is.
-import { join } from 'node:path';
-import { AdamW, backward, type DType, noGrad, openSafetensors, scope, type Tensor } from '@openplug/torch';
-import { readModelConfig } from '../checkpoint/index.js';
+import { AdamW, backward, type DType, noGrad, scope, type Tensor } from '@openplug/torch';
+import { openWeights, readModelConfig } from '../checkpoint/index.js';
 import {
   decaysWeight,
   type ForwardOptions,
@@ -64,19 +63,14 @@ export function compare(folder: string, reference: Reference, precision: Precisi
 }
 
 function load(folder: string, precision: Precision, doubleFinalNorm: boolean): PlugModel {
-  const path = join(folder, 'model.safetensors');
-  const file = openSafetensors(path);
+  using file = openWeights(folder);
   const { roundedTo } = precision;
   const rounded = {
     has: (name: string) => file.has(name),
     tensor: (name: string) => (roundedTo ? file.tensor(name).to(roundedTo) : file.tensor(name)),
   };
   const config = { ...readModelConfig(folder), doubleFinalNorm };
-  try {
-    return new PlugModel(config, storedParameters(rounded, path, precision.parameterDType));
-  } finally {
-    file.close();
-  }
+  return new PlugModel(config, storedParameters(rounded, file.path, precision.parameterDType));
 }
 
 function losses(model: PlugModel, reference: Reference, options: ForwardOptions) {
