@@ -4,9 +4,14 @@ import type { DType } from '@openplug/torch';
 import { loadModel, readStoredPrecision } from '../checkpoint/index.js';
 import { openTokenCorpus, vocabularySha256 } from '../corpus/index.js';
 import { ConfigError } from '../errors.js';
-import { charactersOf, stage1Objective, stage2Objective } from '../pretrain/index.js';
-import { createStage1Sampler, createStage2Sampler } from '../pretrain/samples/index.js';
-import { loadTokenizer } from '../text/index.js';
+import { charactersOf, type ObjectiveSettings, stage1Objective, stage2Objective } from '../pretrain/index.js';
+import {
+  createStage1Sampler,
+  createStage2Sampler,
+  type Stage1Sampler,
+  type Stage2Sampler,
+} from '../pretrain/samples/index.js';
+import { loadTokenizer, type Tokenizer } from '../text/index.js';
 
 // The seed that pre-training gives its held-out samples, so that the figures can be compared.
 const seed = 0;
@@ -26,12 +31,23 @@ export interface CorpusScores {
   decoder?: Record<string, number>;
 }
 
-/** @throws ConfigError when the corpus was made with another vocabulary, CorpusError when it cannot be read */
-export function evaluateOnCorpus(
+/** The held-out split of a corpus, with what makes samples of it for a model of `window` positions. */
+export interface HeldOut extends Disposable {
+  readonly tokenizer: Tokenizer;
+  readonly batching: ObjectiveSettings;
+  pairs(window: number): Stage1Sampler;
+  cuts(window: number): Stage2Sampler;
+}
+
+/**
+ * Opens the held-out split with the vocabulary of the model in `folder`.
+ * @throws ConfigError when the corpus was made with another vocabulary, CorpusError when it cannot be read
+ */
+export function openHeldOut(
   folder: string,
   corpusFolder: string,
-  settings: CorpusEvaluationSettings,
-): CorpusScores {
+  settings: Omit<CorpusEvaluationSettings, 'computeDType'>,
+): HeldOut {
   const tokenizer = loadTokenizer(folder);
   const path = join(corpusFolder, 'heldOut');
   const corpus = openTokenCorpus(path);
@@ -40,25 +56,40 @@ export function evaluateOnCorpus(
     if (made !== undefined && made !== vocabularySha256(tokenizer))
       throw new ConfigError(`${path} was made with another vocabulary than that of ${folder}.`);
     if (corpus.numDocuments === 0) throw new ConfigError(`${path} holds no document to score.`);
-    using model = loadModel(folder, { precision: readStoredPrecision(folder) });
-    const { maxPositionEmbeddings: window, decHiddenLayers } = model.config;
-    const options = model.precision ? model.inference : { computeDType: settings.computeDType };
-    const batching = { seed, tokensPerBatch: settings.tokensPerBatch, evaluationBatches: settings.batches };
-
-    const maxLength = Math.min(settings.maxLength, window);
-    const pairs = createStage1Sampler(corpus, tokenizer, { seed, maxLength });
-    const encoder = stage1Objective(model, pairs, pairs, batching).evaluate(options);
-    if (decHiddenLayers === 0) return { encoder };
-
-    const lengths = {
-      minLength: settings.minSideLength,
-      maxLength: Math.min(settings.maxSideLength, window - 2),
-    };
-    const cuts = createStage2Sampler(corpus, tokenizer, { seed, ...lengths });
-    const both = { ...batching, mlmUntilStep: 0 };
-    const decoder = stage2Objective(model, cuts, cuts, both, charactersOf(tokenizer)).evaluate(options);
-    return { encoder, decoder };
-  } finally {
+  } catch (error) {
     corpus.close();
+    throw error;
   }
+  const { tokensPerBatch, batches: evaluationBatches, maxLength, minSideLength, maxSideLength } = settings;
+  return {
+    tokenizer,
+    batching: { seed, tokensPerBatch, evaluationBatches },
+    pairs: (window) =>
+      createStage1Sampler(corpus, tokenizer, { seed, maxLength: Math.min(maxLength, window) }),
+    cuts(window) {
+      const lengths = { minLength: minSideLength, maxLength: Math.min(maxSideLength, window - 2) };
+      return createStage2Sampler(corpus, tokenizer, { seed, ...lengths });
+    },
+    [Symbol.dispose]: () => corpus.close(),
+  };
+}
+
+/** @throws as `openHeldOut`, and ConfigError or CheckpointError when the model cannot be loaded */
+export function evaluateOnCorpus(
+  folder: string,
+  corpusFolder: string,
+  settings: CorpusEvaluationSettings,
+): CorpusScores {
+  using heldOut = openHeldOut(folder, corpusFolder, settings);
+  using model = loadModel(folder, { precision: readStoredPrecision(folder) });
+  const { maxPositionEmbeddings: window, decHiddenLayers } = model.config;
+  const options = model.precision ? model.inference : { computeDType: settings.computeDType };
+  const { tokenizer, batching } = heldOut;
+  const pairs = heldOut.pairs(window);
+  const encoder = stage1Objective(model, pairs, pairs, batching).evaluate(options);
+  if (decHiddenLayers === 0) return { encoder };
+  const cuts = heldOut.cuts(window);
+  const both = { ...batching, mlmUntilStep: 0 };
+  const decoder = stage2Objective(model, cuts, cuts, both, charactersOf(tokenizer)).evaluate(options);
+  return { encoder, decoder };
 }

@@ -1,4 +1,4 @@
-// `plug evaluate`: a fine-tuned model on examples, or any model on held-out text.
+// `plug evaluate`: a fine-tuned model on examples, or any model on held-out text; alone or against another.
 import { statSync } from 'node:fs';
 import { setNumThreads } from '@openplug/torch';
 import type { Command } from 'commander';
@@ -23,6 +23,13 @@ import {
 } from '../finetune/index.js';
 import { chooseDType } from '../pretrain/index.js';
 import { defineCommand } from './command.js';
+import {
+  type ClassifierComparison,
+  type CorpusComparison,
+  compareClassifiers,
+  compareOnCorpus,
+  describeComparison,
+} from './compare-models.js';
 import { type CorpusScores, evaluateOnCorpus } from './evaluate-corpus.js';
 import { describeScores } from './finetune-scores.js';
 
@@ -33,9 +40,18 @@ const schema = z.strictObject({
     .min(1)
     .optional()
     .describe("examples of the model's task: files, or a folder with dev… or test… files"),
+  against: z
+    .string()
+    .optional()
+    .describe(
+      'compare with this model, the one that --model was quantised from: change, agreement, KL divergence',
+    ),
   split: z.enum(splitNames).default('dev').describe('which split of a folder'),
   corpus: z.string().optional().describe('token corpus, the heldOut split of which is scored'),
-  dtype: z.enum(['auto', 'float32', 'bfloat16']).default('auto').describe('compute dtype'),
+  dtype: z
+    .enum(['auto', 'float32', 'bfloat16'])
+    .default('auto')
+    .describe('compute dtype of plain weights; auto with --against: float32'),
   tokensPerBatch: z.int().min(16).default(4096).describe('tokens of a batch at most'),
   threads: z.int().min(1).optional().describe("CPU threads, in place of libtorch's choice"),
   batches: z.int().min(1).default(64).describe('corpus: batches that are scored at most'),
@@ -45,6 +61,7 @@ const schema = z.strictObject({
 });
 
 type Result =
+  | { comparison: CorpusComparison | ClassifierComparison }
   | { model: string; corpus: CorpusScores }
   | {
       model: string;
@@ -62,26 +79,29 @@ export function registerEvaluate(program: Command): void {
     description:
       'Classifiers: accuracy with its standard error, macro F1 and the confusion table. Source to target: bits per\n' +
       'character and perplexity of the targets. On a corpus: masked-LM and sentence accuracy, LM perplexity and bits\n' +
-      'per character.',
+      'per character. Against a source: the scores of both on the same batches, how often both choose the same token\n' +
+      '(or label), and how far their probabilities are apart.',
     schema,
     examples: [
       ['plug evaluate --model runs/ocnli --data data/ocnli --split dev', 'the dev split of a folder'],
       ['plug evaluate --model runs/ocnli --data own.jsonl --json', 'own examples, one JSON object'],
       ['plug evaluate --model runs/quickstart/stage2 --corpus runs/quickstart/corpus', 'held-out text'],
+      [
+        'plug evaluate --model models/int4 --against runs/quickstart/stage2 --corpus runs/quickstart/corpus',
+        'what int4 has cost',
+      ],
     ],
     run({ settings }): Result {
       if ((settings.data === undefined) === (settings.corpus === undefined))
         throw new ConfigError('Give either --data (examples of the task) or --corpus (held-out text).');
       if (settings.threads !== undefined) setNumThreads(settings.threads);
       const model = resolveModelFolder(settings.model);
+      if (settings.against !== undefined)
+        return { comparison: compare(model, resolveModelFolder(settings.against), settings) };
       const computeDType = chooseDType(settings.dtype);
       if (settings.corpus !== undefined)
         return { model, corpus: evaluateOnCorpus(model, settings.corpus, { ...settings, computeDType }) };
-      const task = readTaskFile(model)?.task;
-      if (!task)
-        throw new ConfigError(
-          `${model} was not fine-tuned for a task (it has no task.json): use --corpus, or \`plug finetune\` first.`,
-        );
+      const task = taskOf(model);
       const files = (settings.data ?? []).flatMap((path) => filesOf(path, task, settings.split));
       const { examples, dropped } = readExamples(files, task);
       const { tokensPerBatch } = settings;
@@ -90,6 +110,7 @@ export function registerEvaluate(program: Command): void {
       return { model, task: task.name, ...labels, files, dropped, scores };
     },
     render(result) {
+      if ('comparison' in result) return describeComparison(result.comparison);
       if ('corpus' in result) {
         const lines = Object.entries(result.corpus).flatMap(([part, scores]) =>
           Object.entries(scores as Record<string, number>).map(
@@ -102,6 +123,28 @@ export function registerEvaluate(program: Command): void {
       return describeScores(result.scores, result.labels) + left;
     },
   });
+}
+
+function taskOf(model: string): FinetuneTask {
+  const task = readTaskFile(model)?.task;
+  if (task) return task;
+  throw new ConfigError(
+    `${model} was not fine-tuned for a task (it has no task.json): use --corpus, or \`plug finetune\` first.`,
+  );
+}
+
+function compare(
+  model: string,
+  source: string,
+  settings: z.output<typeof schema>,
+): CorpusComparison | ClassifierComparison {
+  // What is lost is measured against the source at its best.
+  const computeDType = settings.dtype === 'auto' ? 'float32' : settings.dtype;
+  const { corpus, data = [], split } = settings;
+  const folders = { source, model };
+  if (corpus !== undefined) return compareOnCorpus(folders, corpus, { ...settings, computeDType });
+  const files = data.flatMap((path) => filesOf(path, taskOf(source), split));
+  return compareClassifiers(folders, files, { ...settings, computeDType });
 }
 
 function filesOf(path: string, task: FinetuneTask, split: (typeof splitNames)[number]): string[] {

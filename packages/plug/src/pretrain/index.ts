@@ -1,3 +1,11 @@
+export {
+  type ComparedModel,
+  compareLm,
+  compareMaskedLm,
+  type LossScores,
+  type ModelPair,
+  type PredictionComparison,
+} from './comparison.js';
 export { stage1Scores, stage2Scores, targetLosses } from './held-out.js';
 export { type ObjectiveSettings, stage1Objective, stage2Objective } from './objectives.js';
 export {

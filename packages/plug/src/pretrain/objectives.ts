@@ -41,15 +41,11 @@ export function stage1Objective(
   settings: ObjectiveSettings,
 ): TrainingObjective {
   const stream = batchStream(sampler, settings);
-  const batchOf = (source: Stage1Sampler, indices: number[]): Stage1Batch =>
-    packStage1(indices.map((index) => source.sample(index)));
-  const evaluationSet = lazily(() =>
-    heldOutBatches(heldOut, settings, (source, indices) => batchOf(source, indices)),
-  );
+  const evaluationSet = lazily(() => heldOutBatches(heldOut, settings, stage1Batch));
   return {
     ...positions(stream),
     nextLosses: (_, options) =>
-      stage1Losses(model, regularStage1(batchOf(sampler, stream.nextBatch())), options),
+      stage1Losses(model, regularStage1(stage1Batch(sampler, stream.nextBatch())), options),
     evaluate: (options) => stage1Scores(model, evaluationSet(), options),
   };
 }
@@ -66,14 +62,12 @@ export function stage2Objective(
   charactersOf: (id: number) => number,
 ): TrainingObjective {
   const stream = batchStream(sampler, settings);
-  const batchOf = (source: Stage2Sampler, indices: number[], maskSource: boolean): Stage2Batch =>
-    packStage2(indices.map((index) => source.sample(index, { maskSource })));
   // The LM is scored on unmasked sources, as it is used; the masked LM on masked ones.
   const whole = lazily(() =>
-    heldOutBatches(heldOut, settings, (source, indices) => batchOf(source, indices, false)),
+    heldOutBatches(heldOut, settings, (source, indices) => stage2Batch(source, indices, false)),
   );
   const masked = lazily(() =>
-    heldOutBatches(heldOut, settings, (source, indices) => batchOf(source, indices, true)),
+    heldOutBatches(heldOut, settings, (source, indices) => stage2Batch(source, indices, true)),
   );
   return {
     ...positions(stream),
@@ -81,13 +75,25 @@ export function stage2Objective(
       const withMlm = step <= settings.mlmUntilStep;
       return stage2Losses(
         model,
-        regularStage2(batchOf(sampler, stream.nextBatch(), withMlm)),
+        regularStage2(stage2Batch(sampler, stream.nextBatch(), withMlm)),
         withMlm,
         options,
       );
     },
     evaluate: (options) => stage2Scores(model, whole(), masked(), charactersOf, options),
   };
+}
+
+export function stage1Batch(sampler: Stage1Sampler, indices: readonly number[]): Stage1Batch {
+  return packStage1(indices.map((index) => sampler.sample(index)));
+}
+
+export function stage2Batch(
+  sampler: Stage2Sampler,
+  indices: readonly number[],
+  maskSource: boolean,
+): Stage2Batch {
+  return packStage2(indices.map((index) => sampler.sample(index, { maskSource })));
 }
 
 function stage1Losses(model: PlugModel, batch: Stage1Batch, options: ForwardOptions): StepLosses {
@@ -130,12 +136,18 @@ function heldOutBatches<Sampler extends Stage1Sampler | Stage2Sampler, Batch>(
   settings: ObjectiveSettings,
   batchOf: (sampler: Sampler, indices: number[]) => Batch,
 ): Batch[] {
-  if (!sampler) return [];
+  return sampler ? [...eachHeldOutBatch(sampler, settings, batchOf)] : [];
+}
+
+/** The same batches one by one. */
+export function* eachHeldOutBatch<Sampler extends Stage1Sampler | Stage2Sampler, Batch>(
+  sampler: Sampler,
+  settings: ObjectiveSettings,
+  batchOf: (sampler: Sampler, indices: number[]) => Batch,
+): Generator<Batch, void, undefined> {
   const stream = batchStream(sampler, { ...settings, window: 256 });
-  const batches: Batch[] = [];
-  while (batches.length < settings.evaluationBatches && stream.epoch === 0)
-    batches.push(batchOf(sampler, stream.nextBatch()));
-  return batches;
+  for (let made = 0; made < settings.evaluationBatches && stream.epoch === 0; made++)
+    yield batchOf(sampler, stream.nextBatch());
 }
 
 function lazily<Value>(make: () => Value): () => Value {
