@@ -1,4 +1,6 @@
 export { openAnyModel } from './any-format.js';
+export { calibrated } from './calibrated.js';
+export { gptqBytes, gptqRound } from './gptq.js';
 
 export { exportBert, huggingFaceKind, openBert, openPalm } from './hugging-face/index.js';
 
@@ -9,7 +11,7 @@ export {
   readStoredPrecision,
   saveModel,
 } from './model-folder.js';
-export { type WritingOptions, writeNewFolder } from './new-folder.js';
+export { checkNewFolder, type WritingOptions, writeNewFolder } from './new-folder.js';
 export { type ExportOnnxOptions, exportOnnx, type OnnxFile } from './onnx/index.js';
 export { newModel, openModelFolder } from './open-model.js';
 export { openTorchCheckpoint, type TorchCheckpoint, type TorchCheckpointOptions } from './pickle/index.js';

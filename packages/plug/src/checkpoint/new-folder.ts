@@ -21,8 +21,7 @@ export async function writeNewFolder<Result>(
   bytes: number,
   write: (folder: string) => Promise<Result>,
 ): Promise<Result> {
-  if (existsSync(out) && readdirSync(out).length > 0)
-    throw new CheckpointError(`${out} is not empty. Choose a new folder, or remove what is there.`);
+  checkNewFolder(out);
   const unfinished = `${resolve(out)}.unfinished`;
   rmSync(unfinished, { recursive: true, force: true });
   mkdirSync(unfinished, { recursive: true });
@@ -40,6 +39,12 @@ export async function writeNewFolder<Result>(
     rmSync(unfinished, { recursive: true, force: true });
     throw error;
   }
+}
+
+/** @throws CheckpointError when `out` has something in it already; for work that comes before the writing */
+export function checkNewFolder(out: string): void {
+  if (existsSync(out) && readdirSync(out).length > 0)
+    throw new CheckpointError(`${out} is not empty. Choose a new folder, or remove what is there.`);
 }
 
 function gigabytes(bytes: number): string {

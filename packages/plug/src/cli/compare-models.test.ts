@@ -162,6 +162,33 @@ describe('a packed model against its source', () => {
     const again = plug('evaluate', ...pair, '--corpus', corpus, ...lengths, '--json');
     assert.deepEqual(JSON.parse(again.stdout).comparison.lm, comparisons[0]!.lm);
   });
+
+  it('has lost less when plug quantize calibrates it', async () => {
+    const lengths = ['--min-side-length', '3', '--max-side-length', '10', '--batches', '6'];
+    const quantize = (out: string, precision: string): string[] => [
+      ...['quantize', '--model', source, '--out', at(out), '--precision', precision],
+      ...['--calibrate', corpus, '--calibration-tokens', '1000', '--corpus', corpus, ...lengths],
+    ];
+    await assert.rejects(
+      buildProgram().parseAsync(quantize('no', 'int8'), { from: 'user' }),
+      /for --precision int4/,
+    );
+    assert.ok(!existsSync(at('no')));
+    const made = spawnSync(process.execPath, [program, ...quantize('calibrated', 'int4'), '--json'], {
+      encoding: 'utf8',
+    });
+    const { calibration, comparisons } = JSON.parse(made.stdout) as {
+      calibration: { corpus: string; tokens: number };
+      comparisons: { lm: { klDivergence: number }; maskedLm: { klDivergence: number } }[];
+    };
+    assert.equal(calibration.corpus, corpus);
+    assert.ok(calibration.tokens >= 1000, `${calibration.tokens} tokens`);
+    const plain = compareOnCorpus({ source, model: packed.int4! }, corpus, { ...settings, batches: 6 });
+    for (const part of ['lm', 'maskedLm'] as const) {
+      const [now, before] = [comparisons[0]![part].klDivergence, plain[part]!.klDivergence];
+      assert.ok(now < before, `${part}: ${now} calibrated, ${before} plainly`);
+    }
+  });
 });
 
 describe('a packed classifier against its source', () => {

@@ -30,7 +30,7 @@ import {
 } from '../pretrain/index.js';
 import { loadTokenizer } from '../text/index.js';
 import { formatBytes } from './convert.js';
-import { type CorpusEvaluationSettings, openHeldOut } from './evaluate-corpus.js';
+import { type CorpusEvaluationSettings, openSplit } from './evaluate-corpus.js';
 
 /** Two model folders. */
 export interface FolderPair {
@@ -78,7 +78,7 @@ export function compareOnCorpus(
   settings: CorpusEvaluationSettings,
 ): CorpusComparison {
   checkComparable(folders);
-  using heldOut = openHeldOut(folders.source, corpusFolder, settings);
+  using heldOut = openSplit(folders.source, corpusFolder, settings);
   using source = loadModel(folders.source, { precision: readStoredPrecision(folders.source) });
   using model = loadModel(folders.model, { precision: readStoredPrecision(folders.model) });
   const compared = (one: typeof model): ComparedModel => ({

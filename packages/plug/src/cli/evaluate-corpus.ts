@@ -31,8 +31,8 @@ export interface CorpusScores {
   decoder?: Record<string, number>;
 }
 
-/** The held-out split of a corpus, with what makes samples of it for a model of `window` positions. */
-export interface HeldOut extends Disposable {
+/** A split of a corpus, with what makes samples of it for a model of `window` positions. */
+export interface CorpusSplit extends Disposable {
   readonly tokenizer: Tokenizer;
   readonly batching: ObjectiveSettings;
   pairs(window: number): Stage1Sampler;
@@ -40,22 +40,24 @@ export interface HeldOut extends Disposable {
 }
 
 /**
- * Opens the held-out split with the vocabulary of the model in `folder`.
+ * Opens a split with the vocabulary of the model in `folder`.
+ * @param split default: what was held out of training
  * @throws ConfigError when the corpus was made with another vocabulary, CorpusError when it cannot be read
  */
-export function openHeldOut(
+export function openSplit(
   folder: string,
   corpusFolder: string,
   settings: Omit<CorpusEvaluationSettings, 'computeDType'>,
-): HeldOut {
+  split: 'train' | 'heldOut' = 'heldOut',
+): CorpusSplit {
   const tokenizer = loadTokenizer(folder);
-  const path = join(corpusFolder, 'heldOut');
+  const path = join(corpusFolder, split);
   const corpus = openTokenCorpus(path);
   try {
     const made = corpus.index.vocabularySha256;
     if (made !== undefined && made !== vocabularySha256(tokenizer))
       throw new ConfigError(`${path} was made with another vocabulary than that of ${folder}.`);
-    if (corpus.numDocuments === 0) throw new ConfigError(`${path} holds no document to score.`);
+    if (corpus.numDocuments === 0) throw new ConfigError(`${path} holds no document.`);
   } catch (error) {
     corpus.close();
     throw error;
@@ -74,13 +76,13 @@ export function openHeldOut(
   };
 }
 
-/** @throws as `openHeldOut`, and ConfigError or CheckpointError when the model cannot be loaded */
+/** @throws as `openSplit`, and ConfigError or CheckpointError when the model cannot be loaded */
 export function evaluateOnCorpus(
   folder: string,
   corpusFolder: string,
   settings: CorpusEvaluationSettings,
 ): CorpusScores {
-  using heldOut = openHeldOut(folder, corpusFolder, settings);
+  using heldOut = openSplit(folder, corpusFolder, settings);
   using model = loadModel(folder, { precision: readStoredPrecision(folder) });
   const { maxPositionEmbeddings: window, decHiddenLayers } = model.config;
   const options = model.precision ? model.inference : { computeDType: settings.computeDType };

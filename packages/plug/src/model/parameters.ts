@@ -119,9 +119,14 @@ export class ParameterScope {
     return new ParameterScope(this.#parts, `${this.#prefix}${part}.`);
   }
 
+  /** The full name of a parameter of this scope. */
+  nameOf(name: string): string {
+    return this.#prefix + name;
+  }
+
   /** One parameter, recorded under its full name. */
   get(name: string, shape: readonly number[], initializer: Initializer): Tensor {
-    const full = this.#prefix + name;
+    const full = this.nameOf(name);
     const parameter = this.#parts.source.get(full, shape, initializer);
     parameter.requiresGrad = this.#parts.layers.precision === undefined;
     this.#parts.parameters.set(full, parameter);
@@ -131,7 +136,7 @@ export class ParameterScope {
   /** One parameter for reading only; the caller disposes of it. */
   borrow(name: string, shape: readonly number[], initializer: Initializer): Tensor {
     const { source } = this.#parts;
-    return (source.borrow ?? source.get).call(source, this.#prefix + name, shape, initializer);
+    return (source.borrow ?? source.get).call(source, this.nameOf(name), shape, initializer);
   }
 
   /** A linear layer of this scope's `weight` and `bias`. */
@@ -157,7 +162,7 @@ export class ParameterScope {
   /** One parameter for reading only, recorded under its full name. */
   hold(name: string, shape: readonly number[], initializer: Initializer): Tensor {
     const parameter = this.borrow(name, shape, initializer);
-    this.#parts.parameters.set(this.#prefix + name, parameter);
+    this.#parts.parameters.set(this.nameOf(name), parameter);
     return parameter;
   }
 

@@ -2,7 +2,7 @@
 // source. Logits are compared position by position, never stored.
 import { noGrad, scope, type Tensor } from '@openplug/torch';
 import { type ForwardOptions, indexTensor, type PlugModel, textBatch } from '../model/index.js';
-import { eachHeldOutBatch, type ObjectiveSettings, stage1Batch, stage2Batch } from './objectives.js';
+import { firstBatches, type ObjectiveSettings, stage1Batch, stage2Batch } from './objectives.js';
 import { labelKind, type Stage1Sampler, type Stage2Sampler } from './samples/index.js';
 
 /** A model and how it computes. */
@@ -51,7 +51,7 @@ export function compareMaskedLm(
   settings: ObjectiveSettings,
 ): PredictionComparison | undefined {
   const sums = new PredictionSums();
-  for (const batch of eachHeldOutBatch(sampler, settings, stage1Batch)) {
+  for (const batch of firstBatches(sampler, settings, stage1Batch)) {
     const masked = [...batch.labelKinds.keys()].filter((at) => batch.labelKinds[at] === labelKind.masked);
     if (masked.length === 0) continue;
     const labels = Int32Array.from(masked, (at) => batch.labels[at]!);
@@ -84,7 +84,7 @@ export function compareLm(
 ): PredictionComparison | undefined {
   const sums = new PredictionSums();
   const whole = (cuts: Stage2Sampler, indices: number[]) => stage2Batch(cuts, indices, false);
-  for (const batch of eachHeldOutBatch(sampler, settings, whole)) {
+  for (const batch of firstBatches(sampler, settings, whole)) {
     const characters = Array.from(batch.targetLabels, charactersOf);
     let end = 0;
     for (const length of batch.target.lengths) {

@@ -1,4 +1,11 @@
 export {
+  type CalibrationOptions,
+  type CalibrationSettings,
+  type CalibrationTexts,
+  collectHessians,
+  type Hessians,
+} from './calibration.js';
+export {
   type ComparedModel,
   compareLm,
   compareMaskedLm,

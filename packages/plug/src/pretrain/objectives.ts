@@ -136,11 +136,11 @@ function heldOutBatches<Sampler extends Stage1Sampler | Stage2Sampler, Batch>(
   settings: ObjectiveSettings,
   batchOf: (sampler: Sampler, indices: number[]) => Batch,
 ): Batch[] {
-  return sampler ? [...eachHeldOutBatch(sampler, settings, batchOf)] : [];
+  return sampler ? [...firstBatches(sampler, settings, batchOf)] : [];
 }
 
-/** The same batches one by one. */
-export function* eachHeldOutBatch<Sampler extends Stage1Sampler | Stage2Sampler, Batch>(
+/** The first batches of a corpus, one by one, in the same order each time. */
+export function* firstBatches<Sampler extends Stage1Sampler | Stage2Sampler, Batch>(
   sampler: Sampler,
   settings: ObjectiveSettings,
   batchOf: (sampler: Sampler, indices: number[]) => Batch,
