@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { after, describe, it } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { openSafetensors, scope, writeSafetensors } from '@openplug/torch';
+import { openModelFolder, writeModelFolder } from '../checkpoint/index.js';
 
 const main = fileURLToPath(new URL('./main.js', import.meta.url));
 const reference = fileURLToPath(new URL('../../test-data/plug-tiny', import.meta.url));
@@ -70,10 +71,23 @@ describe('parity', () => {
     assert.ok(lines.some((line) => line.includes('OVER BUDGET')));
   });
 
+  it('holds weights in float16 to the budget of rounded ones, with the numbers of another folder', async () => {
+    const half = join(parent, 'half');
+    using model = openModelFolder(reference);
+    await writeModelFolder(half, model, { dtype: 'float16' });
+    const { status, lines } = parity(half, reference);
+    assert.equal(status, 0, lines.join('\n'));
+    assert.deepEqual(
+      reportOf(lines).rows.map(({ precision }) => precision),
+      ['fp16-rounded weights, fp32'],
+    );
+  });
+
   it('exits with 2 and its usage without a folder, and names what is wrong with a folder', () => {
-    const without = parity();
-    assert.equal(without.status, 2);
-    assert.match(without.stderr, /Usage: npm run parity -- DIR/);
+    for (const without of [parity(), parity(reference, reference, reference)]) {
+      assert.equal(without.status, 2);
+      assert.match(without.stderr, /Usage: npm run parity -- MODEL \[REFERENCE\]/);
+    }
     const broken = join(parent, 'broken');
     cpSync(reference, broken, { recursive: true });
     writeFileSync(join(broken, 'expected.json'), '{"stage1": {}}');
