@@ -25,6 +25,7 @@ export {
 export { resolveModelFolder } from './resolve-model.js';
 export type { OpenedModel, TensorSource } from './tensor-source.js';
 export {
+  describeStreaming,
   openWeights,
   readWeightIndex,
   type Verification,

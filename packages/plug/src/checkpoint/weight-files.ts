@@ -1,7 +1,8 @@
 // The weights of a model folder: `model.safetensors`, or several files with an index that says which tensor is where,
 // as Hugging Face lays them out. The index also holds a checksum of each file.
 import { createHash } from 'node:crypto';
-import { createReadStream, existsSync, readFileSync } from 'node:fs';
+import { createReadStream, existsSync, readFileSync, statSync } from 'node:fs';
+import { totalmem } from 'node:os';
 import { basename, join } from 'node:path';
 import { openSafetensors, type SafetensorsFile } from '@openplug/torch';
 import { z } from 'zod';
@@ -106,6 +107,21 @@ function joined(
       for (const file of files) file.close();
     },
   };
+}
+
+/**
+ * What to expect of a folder whose packed weights are used where they lie and do not fit memory; undefined when they do.
+ * @param memoryBytes of this machine
+ */
+export function describeStreaming(folder: string, memoryBytes: number = totalmem()): string | undefined {
+  const bytes = weightFiles(folder).reduce((sum, name) => sum + statSync(join(folder, name)).size, 0);
+  // A part is needed for what is computed, and by the system.
+  if (bytes < 0.9 * memoryBytes) return undefined;
+  const gigabytes = (value: number): string => `${(value / 1e9).toFixed(1)} GB`;
+  return (
+    `The weights take ${gigabytes(bytes)} and this machine has ${gigabytes(memoryBytes)} of memory: layers are read from disk ` +
+    `for each prompt, at least ${Math.ceil(bytes / 2e9)} s at 2 GB/s. \`plug quantize --precision int4\` would take a quarter of bfloat16.`
+  );
 }
 
 /** What `verifyChecksums` found. */

@@ -8,6 +8,7 @@ import {
   readFileSync,
   renameSync,
   rmSync,
+  statSync,
   truncateSync,
   writeFileSync,
 } from 'node:fs';
@@ -26,6 +27,7 @@ import {
   textBatch,
 } from '../model/index.js';
 import {
+  describeStreaming,
   loadModel,
   newModel,
   openModelFolder,
@@ -135,6 +137,18 @@ describe('a packed model folder', () => {
       assert.equal(liveTensorBytes(), bytes);
     });
   }
+
+  it('says what to expect when it does not fit memory', () => {
+    const folder = join(parent, 'int8');
+    const bytes = readdirSync(folder)
+      .filter((name) => name.endsWith('.safetensors'))
+      .reduce((sum, name) => sum + statSync(join(folder, name)).size, 0);
+    assert.equal(describeStreaming(folder, 2 * bytes), undefined);
+    assert.match(
+      describeStreaming(folder, bytes)!,
+      /layers are read from disk for each prompt, at least 1 s/,
+    );
+  });
 
   it('cannot be trained, converted again, or computed with otherwise', () => {
     const folder = join(parent, 'int8');

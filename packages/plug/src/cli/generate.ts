@@ -3,7 +3,12 @@ import { readFileSync } from 'node:fs';
 import { setNumThreads } from '@openplug/torch';
 import type { Command } from 'commander';
 import { z } from 'zod';
-import { loadModel, readStoredPrecision, resolveModelFolder } from '../checkpoint/index.js';
+import {
+  describeStreaming,
+  loadModel,
+  readStoredPrecision,
+  resolveModelFolder,
+} from '../checkpoint/index.js';
 import { ConfigError } from '../errors.js';
 import {
   type Finish,
@@ -112,8 +117,11 @@ export function registerGenerate(program: Command): void {
       const folder = resolveModelFolder(path);
       const tokenizer = loadTokenizer(vocabulary ?? folder);
       if (threads !== undefined) setNumThreads(threads);
+      const stored = readStoredPrecision(folder);
+      const streaming = stored && describeStreaming(folder);
+      if (streaming) process.stderr.write(`${streaming}\n`);
       using model = loadModel(folder, {
-        precision: precision === 'auto' ? (readStoredPrecision(folder) ?? 'float32') : precision,
+        precision: precision === 'auto' ? (stored ?? 'float32') : precision,
       });
       const isOneText = prompts.length * settings.numCandidates === 1;
       const wantsStream = stream ?? (!json && isOneText && process.stdout.isTTY === true);
