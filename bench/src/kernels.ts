@@ -227,8 +227,11 @@ function attentionStepPairs(dtype: DType, kept: DType = dtype): Pair[] {
       kernel: () => scope(() => void nn.keepTexts(texts, lengths, length, heads, kept)),
       plain: () =>
         scope(() => {
-          for (const part of texts.to(kept).split(width, 1))
-            part.reshape(batch, length, heads, headSize).transpose(1, 2).contiguous();
+          const [k, v] = texts.to(kept).split(width, 1) as [Tensor, Tensor];
+          k.reshape(batch, length / nn.keptGroup, nn.keptGroup, heads, headSize)
+            .permute(0, 3, 1, 4, 2)
+            .contiguous();
+          v.reshape(batch, length, heads, headSize).transpose(1, 2).contiguous();
         }),
     },
   ];
