@@ -112,6 +112,22 @@ describe('plug init, quantize and inspect', () => {
     assert.match(onnx.stdout, /decoder_model_merged\.onnx: \S+ [kM]B/);
   });
 
+  it('export the model that a run has made', () => {
+    plug(
+      'init',
+      '--size',
+      'nano',
+      '--max-positions',
+      '32',
+      '--vocab-size',
+      '40',
+      '--out',
+      join(at('run'), 'model'),
+    );
+    const { stdout, stderr } = plug('export', at('run'), '--layout', 'onnx', '--out', at('of-a-run'));
+    assert.match(stdout, /^model folder → \S+of-a-run \(onnx\)/, stderr);
+  });
+
   it('finds damage', () => {
     const path = join(at('int8'), 'model.safetensors');
     const bytes = readFileSync(path);

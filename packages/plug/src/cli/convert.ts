@@ -34,6 +34,21 @@ export interface Converted {
   seconds: number;
 }
 
+/** A progress bar in megabytes for writing to `out`, shown once something was written. */
+export function writingProgress(out: string): {
+  onProgress: (writtenBytes: number, totalBytes: number) => void;
+  finish: () => void;
+} {
+  let bar: Progress | undefined;
+  return {
+    onProgress(done, total) {
+      bar ??= createProgress({ label: `writing ${out}`, total: Math.ceil(total / 1e6), unit: 'MB' });
+      bar.update(Math.ceil(done / 1e6));
+    },
+    finish: () => bar?.finish(),
+  };
+}
+
 /** Writes `model` to the new folder `out`, with a progress bar. */
 export async function convert(
   model: OpenedModel,
@@ -42,15 +57,9 @@ export async function convert(
   signal: AbortSignal,
 ): Promise<Converted> {
   const started = performance.now();
-  let bar: Progress | undefined;
-  const written = await writeModelFolder(out, model, format, {
-    signal,
-    onProgress(done, total) {
-      bar ??= createProgress({ label: `writing ${out}`, total: Math.ceil(total / 1e6), unit: 'MB' });
-      bar.update(Math.ceil(done / 1e6));
-    },
-  });
-  bar?.finish();
+  const { onProgress, finish } = writingProgress(out);
+  const written = await writeModelFolder(out, model, format, { signal, onProgress });
+  finish();
   return {
     out,
     kind: model.kind,

@@ -8,14 +8,14 @@ import {
   exportOnnx,
   type OpenedModel,
   openAnyModel,
+  resolveModelFolder,
   splitToShards,
   type WritingOptions,
   writeNewFolder,
 } from '../checkpoint/index.js';
 import { plugConfigToJson } from '../model/index.js';
 import { defineCommand } from './command.js';
-import { formatBytes } from './convert.js';
-import { createProgress, type Progress } from './progress.js';
+import { formatBytes, writingProgress } from './convert.js';
 
 const schema = z.strictObject({
   out: z.string().describe('new folder'),
@@ -52,16 +52,10 @@ export function registerExport(program: Command): void {
       ],
     ],
     async run({ settings: { out, layout, degree }, words, signal }) {
-      const [path] = words as [string];
-      using model = openAnyModel(path);
-      const write = writers[layout];
-      let bar: Progress | undefined;
-      const onProgress = (done: number, total: number): void => {
-        bar ??= createProgress({ label: `writing ${out}`, total: Math.ceil(total / 1e6), unit: 'MB' });
-        bar.update(Math.ceil(done / 1e6));
-      };
-      const notes = await write(model, out, { signal, onProgress }, degree);
-      bar?.finish();
+      using model = openAnyModel(resolveModelFolder(words[0]!));
+      const { onProgress, finish } = writingProgress(out);
+      const notes = await writers[layout](model, out, { signal, onProgress }, degree);
+      finish();
       return { out, kind: model.kind, layout, notes: [...model.notes, ...notes] };
     },
     render: ({ out, kind, layout, notes }) =>
