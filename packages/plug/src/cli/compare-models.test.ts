@@ -195,7 +195,13 @@ describe('a packed classifier against its source', () => {
   it('is compared by accuracy and by the labels that both give', async () => {
     const config = plugConfigOfSize('nano', testTokenizer.vocabSize, { ...shape, decHiddenLayers: 0 });
     const model = new PlugModel(config, newParameters(5));
-    using classifier = new PlugClassifier(model, testTokenizer, springTask, 24, newParameters(6));
+    using classifier = new PlugClassifier({
+      model,
+      tokenizer: testTokenizer,
+      task: springTask,
+      maxLength: 24,
+      head: newParameters(6),
+    });
     const source = at('classifier');
     mkdirSync(source);
     classifier.save(source);
@@ -205,10 +211,12 @@ describe('a packed classifier against its source', () => {
       return { line: text, season: springTask.labels[text.includes('春') ? 1 : 0] };
     });
     writeFileSync(at('rows.json'), JSON.stringify(rows));
-    const itself = compareClassifiers({ source, model: source }, [at('rows.json')], settings);
+    const itself = await compareClassifiers({ source, model: source }, [at('rows.json')], settings);
     assert.deepEqual([itself.agreement, itself.scores.source], [1, itself.scores.model]);
-    const [int8, int4] = (await Promise.all([pack(source, 'int8'), pack(source, 'int4')])).map((packed) =>
-      compareClassifiers({ source, model: packed }, [at('rows.json')], settings),
+    const [int8, int4] = await Promise.all(
+      (['int8', 'int4'] as const).map(async (precision) =>
+        compareClassifiers({ source, model: await pack(source, precision) }, [at('rows.json')], settings),
+      ),
     );
     assert.ok(int8!.agreement > 0.9, `int8: ${int8!.agreement}`);
     assert.ok(int4!.agreement < int8!.agreement, `int4: ${int4!.agreement}`);
@@ -217,8 +225,8 @@ describe('a packed classifier against its source', () => {
       describeComparison(int4!),
       /accuracy .* points\n[\s\S]*the same label for .* of 200 examples$/,
     );
-    assert.throws(
-      () => compareClassifiers({ source: writeModel('plain'), model: source }, [at('rows.json')], settings),
+    await assert.rejects(
+      compareClassifiers({ source: writeModel('plain'), model: source }, [at('rows.json')], settings),
       /no classifier/,
     );
   });

@@ -108,12 +108,12 @@ export function compareOnCorpus(
  * Compares two classifiers of one task on examples of it.
  * @throws ConfigError when one is no classifier, their labels differ, or there is no example
  */
-export function compareClassifiers(
+export async function compareClassifiers(
   folders: FolderPair,
   files: readonly string[],
   settings: { computeDType: DType; tokensPerBatch: number },
-): ClassifierComparison {
-  const examples = readClassifierExamples(folders.source, files);
+): Promise<ClassifierComparison> {
+  const examples = await readClassifierExamples(folders.source, files);
   checkComparable(folders);
   using source = loadClassifier(folders.source);
   using model = loadClassifier(folders.model);
@@ -139,14 +139,17 @@ export function compareClassifiers(
 }
 
 /** Examples of the task of the classifier in `folder`. @throws ConfigError when it is none, or there is no example */
-export function readClassifierExamples(folder: string, files: readonly string[]): ClassificationExample[] {
+export async function readClassifierExamples(
+  folder: string,
+  files: readonly string[],
+): Promise<ClassificationExample[]> {
   const task = readTaskFile(folder)?.task;
   if (task?.kind !== 'classification')
     throw new ConfigError(
       `${folder} is no classifier (it has no task.json of a classification task), and only classifiers are ` +
         'compared on examples: use --corpus.',
     );
-  const { examples } = readExamples(files, task);
+  const { examples } = await readExamples(files, task);
   if (examples.length === 0) throw new ConfigError(`${files.join(', ')}: no example to compare on.`);
   return examples;
 }

@@ -6,20 +6,14 @@ import { z } from 'zod';
 import { resolveModelFolder } from '../checkpoint/index.js';
 import { ConfigError } from '../errors.js';
 import {
-  type ClassificationExample,
-  type ClassifierScores,
-  evaluateClassifier,
-  evaluateGeneration,
+  evaluateTask,
   type FinetuneTask,
   findSplitFiles,
-  type GenerationExample,
-  type GenerationScores,
-  loadClassifier,
-  loadGenerator,
+  loadTaskModel,
   readExamples,
-  readTaskFile,
-  type ScoringOptions,
+  readTask,
   splitNames,
+  type TaskScores,
 } from '../finetune/index.js';
 import { chooseDType } from '../pretrain/index.js';
 import { defineCommand } from './command.js';
@@ -69,7 +63,7 @@ type Result =
       labels?: string[];
       files: string[];
       dropped: number;
-      scores: ClassifierScores | GenerationScores;
+      scores: TaskScores;
     };
 
 export function registerEvaluate(program: Command): void {
@@ -91,21 +85,22 @@ export function registerEvaluate(program: Command): void {
         'what int4 has cost',
       ],
     ],
-    run({ settings }): Result {
+    async run({ settings }): Promise<Result> {
       if ((settings.data === undefined) === (settings.corpus === undefined))
         throw new ConfigError('Give either --data (examples of the task) or --corpus (held-out text).');
       if (settings.threads !== undefined) setNumThreads(settings.threads);
       const model = resolveModelFolder(settings.model);
       if (settings.against !== undefined)
-        return { comparison: compare(model, resolveModelFolder(settings.against), settings) };
+        return { comparison: await compare(model, resolveModelFolder(settings.against), settings) };
       const computeDType = chooseDType(settings.dtype);
       if (settings.corpus !== undefined)
         return { model, corpus: evaluateOnCorpus(model, settings.corpus, { ...settings, computeDType }) };
-      const task = taskOf(model);
+      const { task } = readTask(model);
       const files = (settings.data ?? []).flatMap((path) => filesOf(path, task, settings.split));
-      const { examples, dropped } = readExamples(files, task);
+      const { examples, dropped } = await readExamples(files, task);
       const { tokensPerBatch } = settings;
-      const scores = scoresOf(model, task, examples, { forward: { computeDType }, tokensPerBatch });
+      using taskModel = loadTaskModel(model);
+      const scores = evaluateTask(taskModel, examples, { forward: { computeDType }, tokensPerBatch });
       const labels = task.kind === 'classification' && { labels: task.labels };
       return { model, task: task.name, ...labels, files, dropped, scores };
     },
@@ -125,26 +120,18 @@ export function registerEvaluate(program: Command): void {
   });
 }
 
-function taskOf(model: string): FinetuneTask {
-  const task = readTaskFile(model)?.task;
-  if (task) return task;
-  throw new ConfigError(
-    `${model} was not fine-tuned for a task (it has no task.json): use --corpus, or \`plug finetune\` first.`,
-  );
-}
-
-function compare(
+async function compare(
   model: string,
   source: string,
   settings: z.output<typeof schema>,
-): CorpusComparison | ClassifierComparison {
+): Promise<CorpusComparison | ClassifierComparison> {
   // What is lost is measured against the source at its best.
   const computeDType = settings.dtype === 'auto' ? 'float32' : settings.dtype;
   const { corpus, data = [], split } = settings;
   const folders = { source, model };
   if (corpus !== undefined) return compareOnCorpus(folders, corpus, { ...settings, computeDType });
-  const files = data.flatMap((path) => filesOf(path, taskOf(source), split));
-  return compareClassifiers(folders, files, { ...settings, computeDType });
+  const files = data.flatMap((path) => filesOf(path, readTask(source).task, split));
+  return await compareClassifiers(folders, files, { ...settings, computeDType });
 }
 
 function filesOf(path: string, task: FinetuneTask, split: (typeof splitNames)[number]): string[] {
@@ -153,18 +140,4 @@ function filesOf(path: string, task: FinetuneTask, split: (typeof splitNames)[nu
   if (found.length === 0)
     throw new ConfigError(`${path} has no ${split}… file. Choose another --split, or name it.`);
   return found;
-}
-
-function scoresOf(
-  folder: string,
-  task: FinetuneTask,
-  examples: readonly (ClassificationExample | GenerationExample)[],
-  options: ScoringOptions,
-): ClassifierScores | GenerationScores {
-  if (task.kind === 'generation') {
-    using generator = loadGenerator(folder);
-    return evaluateGeneration(generator, examples as readonly GenerationExample[], options).scores;
-  }
-  using classifier = loadClassifier(folder);
-  return evaluateClassifier(classifier, examples as readonly ClassificationExample[], options).scores;
 }

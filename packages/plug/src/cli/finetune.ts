@@ -2,15 +2,13 @@
 import type { Command } from 'commander';
 import { z } from 'zod';
 import {
-  type ClassificationExample,
+  describeData,
   type FinetunePlan,
   findSplitFiles,
   findTask,
   finetune,
   finetuneSchema,
-  type GenerationExample,
   readExamples,
-  type SplitName,
   splitNames,
 } from '../finetune/index.js';
 import { defineCommand } from './command.js';
@@ -53,18 +51,23 @@ export function registerFinetune(program: Command): void {
     async run({ settings: { task: taskName, data: paths, ...settings }, signal }) {
       const task = findTask(taskName);
       const files = findSplitFiles(paths, task);
-      const dropped = { train: 0, dev: 0, test: 0 };
-      const read = (split: SplitName): (ClassificationExample | GenerationExample)[] => {
-        const { examples, dropped: left } = readExamples(files[split], task);
-        dropped[split] = left;
-        return examples;
+      const read = {
+        train: await readExamples(files.train, task),
+        dev: await readExamples(files.dev, task),
+        test: await readExamples(files.test, task),
       };
-      const data = { train: read('train'), dev: read('dev'), test: read('test') };
+      const data = {
+        train: read.train.examples,
+        dev: read.dev.examples,
+        test: read.test.examples,
+      };
       const notes = splitNames
-        .filter((split) => dropped[split] > 0)
+        .filter((split) => read[split].dropped > 0)
         .map(
-          (split) => `${split}: ${dropped[split]} rows left out for their label (${files[split].join(', ')})`,
+          (split) =>
+            `${split}: ${read[split].dropped} rows left out for their label (${files[split].join(', ')})`,
         );
+      notes.push(...describeData(read));
       if (data.dev.length === 0)
         notes.push('There is no dev file: no early stopping, and the last model is kept.');
 

@@ -108,7 +108,7 @@ export function registerQuantize(program: Command): void {
       checkNewFolder(out);
       // Before hours of writing: a corpus of another vocabulary, or a file that is not there, is found now.
       if (corpus !== undefined) openSplit(source, corpus, settings)[Symbol.dispose]();
-      if (data) readClassifierExamples(source, data);
+      if (data) await readClassifierExamples(source, data);
       using model = openModelFolder(source);
       const started = performance.now();
       using hessians = await calibrate(model, source, settings, signal);
@@ -124,7 +124,7 @@ export function registerQuantize(program: Command): void {
       const options = { ...settings, computeDType: 'float32' } as const;
       const comparisons: (CorpusComparison | ClassifierComparison)[] = [];
       if (corpus !== undefined) comparisons.push(compareOnCorpus(folders, corpus, options));
-      if (data) comparisons.push(compareClassifiers(folders, data, options));
+      if (data) comparisons.push(await compareClassifiers(folders, data, options));
       return {
         ...converted,
         ...(calibration && { calibration }),

@@ -7,5 +7,6 @@ export {
   trainBigramClassifier,
 } from './linear-classifier.js';
 export * from './metrics.js';
+export * from './span-metrics.js';
 export * from './tables.js';
 export * from './text-metrics.js';

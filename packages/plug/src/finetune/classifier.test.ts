@@ -35,7 +35,7 @@ const id = (character: string) => testTokenizer.tokenToId(character)!;
 
 function newClassifier(folder: string, task = springTask): PlugClassifier {
   const model = loadModel(writeTestModel(folder, { decHiddenLayers: 0, initializerRange: 0.3 }));
-  return new PlugClassifier(model, testTokenizer, task, 24, newParameters(3));
+  return new PlugClassifier({ model, tokenizer: testTokenizer, task, maxLength: 24, head: newParameters(3) });
 }
 
 describe('encoding', () => {
@@ -139,7 +139,7 @@ describe('PlugClassifier', () => {
         model.parameters.get(name.replace('classifier', 'cls.seq_relationship'))!.detach().clone(),
     };
     const task = { ...pairTask, labels: ['next', 'previous', 'random'] };
-    using classifier = new PlugClassifier(model, testTokenizer, task, 24, head);
+    using classifier = new PlugClassifier({ model, tokenizer: testTokenizer, task, maxLength: 24, head });
     const [prediction] = classifier.predict([{ text: '春江', textPair: '潮水連' }]);
     const ids = [cls, id('春'), id('江'), sep, id('潮'), id('水'), id('連'), sep];
     const wanted = scope(() => {

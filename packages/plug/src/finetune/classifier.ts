@@ -1,29 +1,11 @@
-// Classification on an encoder: the first token's final state → dropout → `classifier`, a linear layer. There is
-// no tanh pooler in between, as in the published fine-tuning code.
-import { join } from 'node:path';
-import { nn, noGrad, openSafetensors, scope, type Tensor, writeSafetensors } from '@openplug/torch';
-import { loadModel, readStoredPrecision, resolveModelFolder, saveModel } from '../checkpoint/index.js';
-import { ConfigError } from '../errors.js';
-import { DropoutSites } from '../model/forward.js';
-import {
-  type ForwardOptions,
-  inference,
-  ParameterScope,
-  type ParameterSource,
-  type PlugModel,
-  packTexts,
-  storedParameters,
-  textBatch,
-  trainableLayers,
-} from '../model/index.js';
-import { loadTokenizer, type Tokenizer } from '../text/index.js';
-import type { Trainable } from '../train/index.js';
+// Classification of texts and pairs: the first token's final state → dropout → a linear layer.
+import { noGrad, scope, type Tensor } from '@openplug/torch';
+import { type ForwardOptions, inference } from '../model/index.js';
+import { EncoderTask, loadEncoderTask, type TaskParts } from './encoder-task.js';
 import { type EncodedText, encodeText } from './encoding.js';
 import { scoringBatches } from './example-batches.js';
+import type { ClassificationInput } from './examples.js';
 import type { ClassificationTask } from './task.js';
-import { checkVocabulary, readTaskFile, writeTaskFile } from './task-file.js';
-
-const headFile = 'classifier.safetensors';
 
 /** How examples go through a model for scoring. */
 export interface ScoringOptions {
@@ -44,62 +26,24 @@ export interface Prediction {
 }
 
 /** A fine-tuned encoder with its head, tokenizer and labels. */
-export class PlugClassifier implements Trainable, Disposable {
-  readonly parameters: ReadonlyMap<string, Tensor>;
-  readonly model: PlugModel;
-  readonly tokenizer: Tokenizer;
-  readonly task: ClassificationTask;
-  /** Longest input in tokens, special ones included; longer ones are cut. */
-  readonly maxLength: number;
-  readonly #weight: Tensor;
-  readonly #bias: Tensor;
-
-  /** Takes ownership of the model. @param head gives `classifier.weight` [C, E] and `classifier.bias` [C] */
-  constructor(
-    model: PlugModel,
-    tokenizer: Tokenizer,
-    task: ClassificationTask,
-    maxLength: number,
-    head: ParameterSource,
-  ) {
-    const parameters = new Map(model.parameters);
-    const { hiddenSize, initializerRange: std } = model.config;
-    const parts = { source: head, layers: trainableLayers, parameters, packed: [] };
-    const classifier = new ParameterScope(parts).in('classifier');
-    this.#weight = classifier.get('weight', [task.labels.length, hiddenSize], { std });
-    this.#bias = classifier.get('bias', [task.labels.length], 'zeros');
-    this.parameters = parameters;
-    this.model = model;
-    this.tokenizer = tokenizer;
-    this.task = task;
-    this.maxLength = maxLength;
+export class PlugClassifier extends EncoderTask<ClassificationTask> {
+  /** Takes ownership of the model. */
+  constructor(parts: TaskParts<ClassificationTask>) {
+    super(parts, parts.task.labels.length);
   }
 
-  encode(example: { text: string; textPair?: string | undefined }): EncodedText {
+  encode(example: ClassificationInput): EncodedText {
     return encodeText(this.tokenizer, example, this.maxLength);
   }
 
   /** Texts → logits [B, C]. */
   logits(texts: readonly EncodedText[], options: ForwardOptions): Tensor {
-    const packed = packTexts(
-      texts.map((text) => text.inputIds),
-      texts.map((text) => text.tokenTypeIds),
-    );
-    const batch = textBatch(packed);
-    const states = this.model.firstTokens(this.model.encode(batch, options), batch.layout);
-    const { numHiddenLayers, decHiddenLayers, hiddenDropoutProb } = this.model.config;
-    // Past the places of all layers and of both embeddings.
-    const sites = new DropoutSites(options, numHiddenLayers + decHiddenLayers + 2);
-    return nn.linear(
-      nn.dropout(states, sites.rate(hiddenDropoutProb), sites.next()),
-      this.#weight,
-      this.#bias,
-    );
+    return this.firstTokenOutputs(texts, options);
   }
 
   /** Labels and probabilities, in the order of the examples. */
   predict(
-    examples: readonly { text: string; textPair?: string | undefined }[],
+    examples: readonly ClassificationInput[],
     { forward = inference, tokensPerBatch = 4096 }: ScoringOptions = {},
   ): Prediction[] {
     const texts = examples.map((example) => this.encode(example));
@@ -121,24 +65,6 @@ export class PlugClassifier implements Trainable, Disposable {
     }
     return predictions;
   }
-
-  /** Writes the model folder: the encoder as any model, `classifier.safetensors`, `task.json`, the tokenizer. */
-  save(folder: string): void {
-    saveModel(folder, this.model);
-    const head = new Map([
-      ['classifier.weight', this.#weight],
-      ['classifier.bias', this.#bias],
-    ]);
-    writeSafetensors(join(folder, headFile), head, { format: 'openplug', version: '1' });
-    writeTaskFile(folder, { task: this.task, maxLength: this.maxLength });
-    this.tokenizer.save(folder);
-  }
-
-  [Symbol.dispose](): void {
-    this.model[Symbol.dispose]();
-    this.#weight.dispose();
-    this.#bias.dispose();
-  }
 }
 
 /**
@@ -147,16 +73,5 @@ export class PlugClassifier implements Trainable, Disposable {
  * @throws ConfigError when the model is no classifier, CheckpointError when a file is damaged
  */
 export function loadClassifier(path: string): PlugClassifier {
-  const folder = resolveModelFolder(path);
-  const file = readTaskFile(folder);
-  if (file?.task.kind !== 'classification')
-    throw new ConfigError(
-      `${folder} is no classifier: it has no task.json of a classification task. \`plug finetune\` makes one.`,
-    );
-  const tokenizer = loadTokenizer(folder);
-  const model = loadModel(folder, { precision: readStoredPrecision(folder) });
-  checkVocabulary(folder, tokenizer, model.config.originalVocabSize);
-  const headPath = join(folder, headFile);
-  using head = openSafetensors(headPath);
-  return new PlugClassifier(model, tokenizer, file.task, file.maxLength, storedParameters(head, headPath));
+  return loadEncoderTask(path, 'classification', (parts) => new PlugClassifier(parts));
 }

@@ -1,9 +1,20 @@
 // Scores of fine-tuned models, each with its standard error.
 import { ConfigError } from '../errors.js';
-import { type Accuracy, accuracy, bitsPerCharacter, macroF1, perplexity } from '../evaluate/index.js';
+import {
+  type Accuracy,
+  accuracy,
+  bitsPerCharacter,
+  macroF1,
+  perplexity,
+  type SpanAccuracy,
+  spanAccuracy,
+  spanScores,
+} from '../evaluate/index.js';
+import type { ChoicePrediction, PlugChooser } from './chooser.js';
 import type { PlugClassifier, ScoringOptions } from './classifier.js';
-import type { ClassificationExample, GenerationExample } from './examples.js';
+import type { ChoiceExample, ClassificationExample, GenerationExample, SpanExample } from './examples.js';
 import type { PlugGenerator, TargetScore } from './generator.js';
+import type { PlugSpanReader, SpanPrediction } from './span-reader.js';
 
 /** Scores of a classifier. */
 export interface ClassifierScores extends Accuracy {
@@ -48,6 +59,79 @@ export function evaluateClassifier(
       macroF1: macroF1(predictions, labels),
       loss: nats / labels.length,
       confusion,
+      truncated,
+    },
+    predictions,
+  };
+}
+
+/** Scores of a model that chooses among candidates. */
+export interface ChooserScores extends Accuracy {
+  /** Mean −ln p of the right candidates. */
+  loss: number;
+  /** Examples of which text was cut off. */
+  truncated: number;
+}
+
+/** Scores, and what they were made of. */
+export interface ChooserEvaluation {
+  scores: ChooserScores;
+  predictions: ChoicePrediction[];
+}
+
+/** @throws ConfigError without examples */
+export function evaluateChooser(
+  chooser: PlugChooser,
+  examples: readonly ChoiceExample[],
+  options: ScoringOptions = {},
+): ChooserEvaluation {
+  const predictions = chooser.predict(examples, options);
+  const share = accuracy(
+    predictions.map(({ choice }) => choice),
+    examples.map(({ answer }) => answer),
+  );
+  const nats = examples.reduce(
+    (sum, { answer }, index) => sum - Math.log(predictions[index]!.probabilities[answer]!),
+    0,
+  );
+  const truncated = examples.filter((example) =>
+    chooser.encode(example).some((text) => text.truncated),
+  ).length;
+  return { scores: { ...share, loss: nats / examples.length, truncated }, predictions };
+}
+
+/** Scores of a model that finds answers in texts. */
+export interface SpanScores extends SpanAccuracy {
+  /** Of f1. */
+  standardError: number;
+  numExamples: number;
+  /** Examples of which the question was cut off. */
+  truncated: number;
+}
+
+/** Scores, and what they were made of. */
+export interface SpanEvaluation {
+  scores: SpanScores;
+  predictions: SpanPrediction[];
+}
+
+/** @throws ConfigError without examples */
+export function evaluateSpanReader(
+  reader: PlugSpanReader,
+  examples: readonly SpanExample[],
+  options: ScoringOptions = {},
+): SpanEvaluation {
+  const predictions = reader.predict(examples, options);
+  const pairs = examples.map(({ answers }, index) => ({ prediction: predictions[index]!.answer, answers }));
+  const scores = spanAccuracy(pairs);
+  const n = pairs.length;
+  const squares = pairs.reduce((sum, pair) => sum + (spanScores(pair).f1 - scores.f1) ** 2, 0);
+  const truncated = examples.filter((example) => reader.encode(example).windows[0]!.truncated).length;
+  return {
+    scores: {
+      ...scores,
+      standardError: n > 1 ? Math.sqrt(squares / (n - 1) / n) : Number.NaN,
+      numExamples: n,
       truncated,
     },
     predictions,
@@ -111,14 +195,14 @@ export function evaluateGeneration(
 }
 
 /** A source with several possible targets, one of which is right. */
-export interface ChoiceExample {
+export interface TargetChoice {
   source: string;
   candidates: readonly string[];
   /** Index of the right candidate. */
   answer: number;
 }
 
-export interface ChoiceEvaluation {
+export interface TargetChoiceEvaluation {
   scores: Accuracy;
   /** Chosen candidate for each example. */
   choices: Int32Array;
@@ -130,9 +214,9 @@ export interface ChoiceEvaluation {
  */
 export function choose(
   generator: PlugGenerator,
-  examples: readonly ChoiceExample[],
+  examples: readonly TargetChoice[],
   options: ScoringOptions = {},
-): ChoiceEvaluation {
+): TargetChoiceEvaluation {
   for (const [index, { candidates, answer }] of examples.entries())
     if (candidates[answer] === undefined)
       throw new ConfigError(

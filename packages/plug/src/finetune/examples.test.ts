@@ -5,9 +5,11 @@ import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { ConfigError, CorpusError } from '../errors.js';
-import { findSplitFiles, readExamples } from './examples.js';
+import { readExamples } from './examples.js';
 import { copyTask, springTask, temporaryFolder } from './finetune.test-support.js';
-import { type ClassificationTask, findTask, parseTask } from './task.js';
+import { findSplitFiles } from './split-files.js';
+import { type ClassificationTask, parseTask } from './task.js';
+import { findTask } from './tasks/built-in.js';
 
 const ocnli = findTask('ocnli') as ClassificationTask;
 
@@ -18,7 +20,7 @@ function fileWith(content: string, name = 'train.jsonl'): string {
 }
 
 describe('readExamples', () => {
-  it('reads JSON lines and JSON arrays alike, and counts rows that the task drops', () => {
+  it('reads JSON lines and JSON arrays alike, and counts rows that the task drops', async () => {
     const rows = [
       { sentence1: '春江', sentence2: '潮水', label: 'neutral' },
       { sentence1: '一', sentence2: '二', label: '-' },
@@ -26,26 +28,27 @@ describe('readExamples', () => {
     ];
     const wanted = {
       examples: [
-        { text: '春江', textPair: '潮水', label: 1 },
-        { text: '海', textPair: '平', label: 0 },
+        { id: 0, text: '春江', textPair: '潮水', label: 1 },
+        { id: 2, text: '海', textPair: '平', label: 0 },
       ],
       dropped: 1,
     };
+    const read = async (path: string) => {
+      const { places: _, ...rest } = await readExamples([path], ocnli);
+      return rest;
+    };
     const lines = fileWith(`\uFEFF${rows.map((row) => JSON.stringify(row)).join('\r\n\r\n')}`);
-    assert.deepEqual(readExamples([lines], ocnli), wanted);
-    assert.deepEqual(
-      readExamples([fileWith(`\n ${JSON.stringify(rows, null, 1)}`, 'train.json')], ocnli),
-      wanted,
-    );
+    assert.deepEqual(await read(lines), wanted);
+    assert.deepEqual(await read(fileWith(`\n ${JSON.stringify(rows, null, 1)}`, 'train.json')), wanted);
     const task = findTask('tnews') as ClassificationTask;
     const numbers = fileWith('{"sentence":"新闻","label":106}\n');
-    assert.deepEqual(readExamples([numbers], task).examples, [{ text: '新闻', label: 5 }]);
+    assert.deepEqual((await readExamples([numbers], task)).examples, [{ id: 0, text: '新闻', label: 5 }]);
   });
 
-  it('names file, line and column of a row that does not fit', () => {
+  it('names file, line and column of a row that does not fit', async () => {
     const good = '{"line":"春","season":"spring"}\n';
     const cases: [string, RegExp][] = [
-      ['{"line":"春"}', /line 2: column "season" is missing, expected text. The row has: line\./],
+      ['{"line":"春"}', /line 2: column "season" is missing, expected a label. The row has: line\./],
       [
         '{"line":"春","season":"winter"}',
         /line 2: label "winter" is unknown to the task spring. Known: other, spring/,
@@ -56,31 +59,37 @@ describe('readExamples', () => {
       ['7', /line 2: expected a JSON object, got 7/],
     ];
     for (const [row, message] of cases)
-      assert.throws(
-        () => readExamples([fileWith(good + row)], springTask),
+      await assert.rejects(
+        readExamples([fileWith(good + row)], springTask),
         (error) => error instanceof CorpusError && message.test(error.message),
         row,
       );
-    assert.throws(
-      () => readExamples([fileWith('[{"from":"春"}]')], copyTask),
+    await assert.rejects(
+      readExamples([fileWith('[{"from":"春"}]')], copyTask),
       /row 1: column "to" is missing/,
     );
-    assert.throws(() => readExamples([fileWith('')], copyTask), /there is no example/);
-    assert.throws(() => readExamples([fileWith('[1,')], copyTask), /not JSON/);
-    assert.throws(() => readExamples(['/nowhere.json'], copyTask), CorpusError);
+    await assert.rejects(readExamples([fileWith('')], copyTask), /there is no example/);
+    await assert.rejects(readExamples([fileWith('[1,')], copyTask), /not JSON/);
+    await assert.rejects(readExamples(['/nowhere.json'], copyTask), CorpusError);
+    const bad = '{"line":"春"}\n'.repeat(5);
+    await assert.rejects(
+      readExamples([fileWith(good + bad)], springTask),
+      /line 4.*\n5 of 6 rows cannot be used/s,
+    );
   });
 
-  it('reads the published OCNLI files', (test) => {
+  it('reads the published OCNLI files', async (test) => {
     const shared =
       process.env.OPENPLUG_SHARED ?? fileURLToPath(new URL('../../../../../shared', import.meta.url));
     const folder = join(shared, 'data', 'clue', 'ocnli');
     if (!existsSync(folder)) return test.skip(`${folder} is absent`);
     const files = findSplitFiles([folder], ocnli);
     assert.deepEqual(files.dev, [join(folder, 'dev.json')]);
-    const { examples, dropped } = readExamples(files.dev, ocnli);
+    const { examples, dropped } = await readExamples(files.dev, ocnli);
     assert.equal(examples.length + dropped, 3000);
     assert.equal(examples.length, 2950);
     assert.deepEqual(examples[0], {
+      id: 0,
       text: '身上裹一件工厂发的棉大衣,手插在袖筒里',
       textPair: '身上至少一件衣服',
       label: 0,

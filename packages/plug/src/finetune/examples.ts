@@ -1,27 +1,75 @@
-// Examples of a task, from JSON lines or JSON arrays. A row that does not fit the task stops everything: silently
-// dropped rows would change what a score means.
-import { readdirSync, readFileSync, statSync } from 'node:fs';
-import { basename, join } from 'node:path';
-import { newReadReport, readable, readLines } from '../corpus/files.js';
+// Examples of a task from the rows of its files. A row that does not fit the task stops everything: silently dropped
+// rows would change what a score means.
 import { ConfigError, CorpusError } from '../errors.js';
-import type { ClassificationTask, FinetuneTask, GenerationTask } from './task.js';
+import { rowsOf } from './layouts.js';
+import type { Row } from './rows.js';
+import type { ChoiceTask, ClassificationTask, FinetuneTask, SpanTask } from './task.js';
+import { columnValue, marked, textOf, unfit } from './template.js';
 
-/** A text or a pair of texts with the index of its label in the task's `labels`. */
-export interface ClassificationExample {
+/** What all inputs have. */
+interface Identified {
+  /** Name of the row in predictions. Default: its index. */
+  id?: string | number;
+}
+
+/** A text or a pair of texts. */
+export interface ClassificationInput extends Identified {
   text: string;
   textPair?: string;
+}
+
+/** With the index of its label in the task's `labels`. */
+export interface ClassificationExample extends ClassificationInput {
   label: number;
 }
 
-/** A source and the text to be written from it. */
-export interface GenerationExample {
+/** A text with candidates for it. */
+export interface ChoiceInput extends Identified {
+  text: string;
+  candidates: readonly string[];
+}
+
+/** One of which is right. */
+export interface ChoiceExample extends ChoiceInput {
+  /** Index of the right candidate. */
+  answer: number;
+}
+
+/** A question on a text. */
+export interface SpanInput extends Identified {
+  question: string;
+  context: string;
+}
+
+/** With the part of the text that answers it. */
+export interface SpanExample extends SpanInput {
+  answer: string;
+  /** Where the answer begins in the context, in UTF-16 units. */
+  answerStart: number;
+  /** All answers that count as right. */
+  answers: readonly string[];
+}
+
+/** A source. */
+export interface GenerationInput extends Identified {
   source: string;
+}
+
+/** With the text to be written from it. */
+export interface GenerationExample extends GenerationInput {
   target: string;
 }
 
-export type ExampleOf<Task extends FinetuneTask> = Task extends GenerationTask
-  ? GenerationExample
-  : ClassificationExample;
+export type TaskInput = ClassificationInput | ChoiceInput | SpanInput | GenerationInput;
+export type TaskExample = ClassificationExample | ChoiceExample | SpanExample | GenerationExample;
+
+export type ExampleOf<Task extends FinetuneTask> = Extract<
+  | { kind: 'classification'; example: ClassificationExample }
+  | { kind: 'choice'; example: ChoiceExample }
+  | { kind: 'span'; example: SpanExample }
+  | { kind: 'generation'; example: GenerationExample },
+  { kind: Task['kind'] }
+>['example'];
 
 /** Examples by split. Without dev examples there is no early stopping, and the last model is kept. */
 export interface FinetuneData<Example> {
@@ -33,196 +81,211 @@ export interface FinetuneData<Example> {
 /** What was read from files. */
 export interface ReadExamples<Example> {
   examples: Example[];
+  /** Where each was read. */
+  places: string[];
   /** Rows left out because of the task's `dropLabels`. */
   dropped: number;
 }
 
-export type SplitName = 'train' | 'dev' | 'test';
-export const splitNames: readonly SplitName[] = ['train', 'dev', 'test'];
-
-const endings = ['.json', '.jsonl', '.ndjson'];
-const prefixes: readonly (readonly [string, SplitName])[] = [
-  ['train', 'train'],
-  ['dev', 'dev'],
-  ['valid', 'dev'],
-  ['test', 'test'],
-];
+/** Rows at fault that an error shows; it tells how many there are. */
+const shownFaults = 3;
 
 /**
- * Sorts files into splits: those of a folder by the task's `files` or else by their names (`train…`, `dev…` or
- * `valid…`, `test…`; .json, .jsonl, .ndjson), files named outright by their names.
- * @throws ConfigError when a folder has several files for one split, or a file's name tells no split
+ * Reads the examples of a task.
+ * @throws CorpusError naming file and row when a row has no such column, an empty text, or an unknown label; of several
+ * the first, with their number
  */
-export function findSplitFiles(paths: readonly string[], task: FinetuneTask): Record<SplitName, string[]> {
-  const files: Record<SplitName, string[]> = { train: [], dev: [], test: [] };
-  for (const path of paths) {
-    if (readable(path, () => statSync(path).isDirectory())) {
-      const names = readdirSync(path).sort();
-      for (const split of splitNames) files[split].push(...inFolder(path, names, split, task));
-      continue;
-    }
-    const split = splitOfName(basename(path));
-    if (!split)
-      throw new ConfigError(
-        `${path}: the name does not tell the split. Call it train…, dev… or test…, with ${endings.join(', ')}.`,
-      );
-    files[split].push(path);
-  }
-  if (splitNames.every((split) => files[split].length === 0))
-    throw new ConfigError(
-      `${paths.join(', ')}: no file train…, dev… or test… with ${endings.join(', ')} was found.`,
-    );
-  return files;
-}
-
-function inFolder(folder: string, names: readonly string[], split: SplitName, task: FinetuneTask): string[] {
-  const wanted = task.files?.[split];
-  if (task.files && wanted === undefined) return [];
-  if (wanted !== undefined && names.includes(wanted)) return [join(folder, wanted)];
-  const found = names.filter((name) => splitOfName(name) === split);
-  if (found.length > 1)
-    throw new ConfigError(
-      `${folder} has several files for ${split}: ${found.join(', ')}. Name the files that you want in place of the folder.`,
-    );
-  return found.map((name) => join(folder, name));
-}
-
-function splitOfName(name: string): SplitName | undefined {
-  if (!endings.some((ending) => name.endsWith(ending))) return undefined;
-  return prefixes.find(([prefix]) => name.startsWith(prefix))?.[1];
-}
-
-/**
- * Reads the examples of a task from JSON lines files or files with one JSON array.
- * @throws CorpusError naming file and row when a row has no such column, an empty text, or an unknown label
- */
-export function readExamples<Task extends FinetuneTask>(
+export async function readExamples<Task extends FinetuneTask>(
   paths: readonly string[],
   task: Task,
-): ReadExamples<ExampleOf<Task>> {
-  const examples: (ClassificationExample | GenerationExample)[] = [];
-  let dropped = 0;
-  for (const path of paths) {
-    for (const { row, where } of readRows(path)) {
-      const example =
-        task.kind === 'generation'
-          ? generationExample(row, task, where)
-          : classificationExample(row, task, where);
-      if (example) examples.push(example);
-      else dropped++;
+): Promise<ReadExamples<ExampleOf<Task>>> {
+  const examples: TaskExample[] = [];
+  const places: string[] = [];
+  const rows = await identified(paths, task);
+  const made = withAllFaults(rows, ({ row, id }) => {
+    const example = exampleOf(row, task);
+    return example && { id, ...example };
+  });
+  for (const [index, example] of made.entries())
+    if (example) {
+      examples.push(example);
+      places.push(rows[index]!.row.where);
     }
-  }
-  if (paths.length > 0 && examples.length === 0)
+  return { examples: examples as ExampleOf<Task>[], places, dropped: rows.length - examples.length };
+}
+
+/**
+ * Reads rows without their labels, if they have any: for predictions.
+ * @throws CorpusError as `readExamples`, but not for what concerns labels
+ */
+export async function readInputs(paths: readonly string[], task: FinetuneTask): Promise<TaskInput[]> {
+  const rows = await identified(paths, task);
+  return withAllFaults(rows, ({ row, id }) => ({ id, ...inputOf(row, task) }));
+}
+
+/** @throws CorpusError for all rows that cannot be used at once, so that a file is mended in one go */
+function withAllFaults<From, To>(rows: readonly From[], use: (row: From) => To): To[] {
+  const faults: CorpusError[] = [];
+  const used = rows.map((row) => {
+    try {
+      return use(row);
+    } catch (error) {
+      if (!(error instanceof CorpusError)) throw error;
+      faults.push(error);
+      return undefined as To;
+    }
+  });
+  if (faults.length === 0) return used;
+  const messages = faults.slice(0, shownFaults).map(({ message }) => message);
+  if (faults.length > 1) messages.push(`${faults.length} of ${rows.length} rows cannot be used.`);
+  throw new CorpusError(messages.join('\n'), { cause: faults[0] });
+}
+
+async function identified(
+  paths: readonly string[],
+  task: FinetuneTask,
+): Promise<{ row: Row; id: string | number }[]> {
+  const layout = task.kind === 'classification' ? 'rows' : (task.layout ?? 'rows');
+  const rows: Row[] = [];
+  for (const path of paths) rows.push(...(await rowsOf(path, layout)));
+  if (paths.length > 0 && rows.length === 0)
     throw new CorpusError(`${paths.join(', ')}: there is no example in it.`);
-  return { examples: examples as ExampleOf<Task>[], dropped };
-}
-
-interface Row {
-  row: Record<string, unknown>;
-  where: string;
-}
-
-function* readRows(path: string): Generator<Row> {
-  let first = true;
-  for (const { text, number } of readLines(path, 'error', newReadReport())) {
-    if (text.trim() === '') continue;
-    // A line of JSON lines is an object, so a bracket can only begin an array of all rows.
-    if (first && text.trimStart().startsWith('[')) {
-      yield* readArray(path);
-      return;
-    }
-    first = false;
-    const where = `${path}, line ${number}`;
-    yield checkedRow(parseJson(text, where), where);
-  }
-}
-
-function* readArray(path: string): Generator<Row> {
-  const rows = parseJson(readFileSync(path, 'utf8').replace(/^\uFEFF/, ''), path) as unknown[];
-  for (const [index, row] of rows.entries()) {
-    const where = `${path}, row ${index + 1}`;
-    yield checkedRow(row, where);
-  }
-}
-
-function parseJson(text: string, where: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch (cause) {
-    throw new CorpusError(`${where}: not JSON (${(cause as Error).message}).`, { cause });
-  }
-}
-
-function checkedRow(row: unknown, where: string): Row {
-  if (typeof row !== 'object' || row === null || Array.isArray(row))
-    throw new CorpusError(`${where}: expected a JSON object, got ${JSON.stringify(row)?.slice(0, 60)}.`);
-  return { row: row as Record<string, unknown>, where };
-}
-
-function generationExample(
-  row: Record<string, unknown>,
-  task: GenerationTask,
-  where: string,
-): GenerationExample {
-  const { source, target } = task.columns;
-  return { source: textOf(row, source, where), target: textOf(row, target, where) };
+  return rows.map((row, index) => {
+    const id = task.columns.id === undefined ? undefined : columnValue(row, task.columns.id);
+    return { row, id: typeof id === 'string' || typeof id === 'number' ? id : index };
+  });
 }
 
 /** Undefined for a label that the task drops. */
-function classificationExample(
-  row: Record<string, unknown>,
-  task: ClassificationTask,
-  where: string,
-): ClassificationExample | undefined {
-  const { text, textPair, label } = task.columns;
-  const value = row[label];
-  if (typeof value !== 'string' && typeof value !== 'number') throw missing(row, label, where);
+function exampleOf(row: Row, task: FinetuneTask): TaskExample | undefined {
+  switch (task.kind) {
+    case 'classification': {
+      const label = labelOf(row, task);
+      return label === undefined ? undefined : { ...classificationInput(row, task), label };
+    }
+    case 'choice': {
+      const input = choiceInput(row, task);
+      return { ...input, answer: answerOf(row, task, input.candidates) };
+    }
+    case 'span':
+      return { ...spanInput(row, task), ...spanAnswer(row, task) };
+    case 'generation':
+      return { source: textOf(row, task.columns.source), target: textOf(row, task.columns.target) };
+  }
+}
+
+function inputOf(row: Row, task: FinetuneTask): TaskInput {
+  switch (task.kind) {
+    case 'classification':
+      return classificationInput(row, task);
+    case 'choice':
+      return choiceInput(row, task);
+    case 'span':
+      return spanInput(row, task);
+    case 'generation':
+      return { source: textOf(row, task.columns.source) };
+  }
+}
+
+function classificationInput(row: Row, { columns, marks }: ClassificationTask): ClassificationInput {
+  const plain = textOf(row, columns.text);
+  const text = marks ? marked(row, plain, marks) : plain;
+  return { text, ...(columns.textPair !== undefined && { textPair: textOf(row, columns.textPair) }) };
+}
+
+function labelOf(row: Row, task: ClassificationTask): number | undefined {
+  const value = columnValue(row, task.columns.label);
+  if (typeof value !== 'string' && typeof value !== 'number') throw unfit(row, task.columns.label, 'a label');
   const name = String(value);
   if (task.dropLabels?.includes(name)) return undefined;
   const index = task.labels.indexOf(name);
   if (index < 0)
     throw new CorpusError(
-      `${where}: label ${JSON.stringify(value)} is unknown to the task ${task.name}. Known: ${task.labels.join(', ')}.`,
+      `${row.where}: label ${JSON.stringify(value)} is unknown to the task ${task.name}. ` +
+        `Known: ${task.labels.join(', ')}. To leave such rows out, put the label into the task's dropLabels.`,
     );
-  return {
-    text: textOf(row, text, where),
-    ...(textPair !== undefined && { textPair: textOf(row, textPair, where) }),
-    label: index,
-  };
+  return index;
 }
 
-function textOf(row: Record<string, unknown>, column: string, where: string): string {
-  const value = row[column];
-  if (typeof value !== 'string') throw missing(row, column, where);
-  if (value.trim() === '') throw new CorpusError(`${where}: column "${column}" is empty.`);
-  return value;
-}
-
-function missing(row: Record<string, unknown>, column: string, where: string): CorpusError {
-  const got = column in row ? `is ${JSON.stringify(row[column])?.slice(0, 60)}` : 'is missing';
-  return new CorpusError(
-    `${where}: column "${column}" ${got}, expected text. The row has: ${Object.keys(row).join(', ') || 'nothing'}.`,
+function choiceInput(row: Row, { columns }: ChoiceTask): ChoiceInput {
+  const { text, candidates: from, candidate } = columns;
+  const list = typeof from === 'string' ? columnValue(row, from) : from.map((column) => textOf(row, column));
+  if (!Array.isArray(list) || list.length < 2 || !list.every((entry) => typeof entry === 'string'))
+    throw unfit(row, String(from), 'a list of two texts or more');
+  const candidates = list.map((entry: string) =>
+    candidate === undefined
+      ? entry
+      : textOf({ ...row, values: { ...row.values, candidate: entry } }, candidate),
   );
+  return { text: textOf(row, text), candidates };
+}
+
+/** By index, or by the text of a candidate (with what it is read with, or without). */
+function answerOf(row: Row, { columns }: ChoiceTask, candidates: readonly string[]): number {
+  const value = columnValue(row, columns.answer);
+  if (value === undefined || value === null) throw unfit(row, columns.answer, 'an answer');
+  const raw = typeof columns.candidates === 'string' ? columnValue(row, columns.candidates) : candidates;
+  const byText = (raw as readonly unknown[]).indexOf(value);
+  const index = byText >= 0 ? byText : /^\d+$/.test(String(value)) ? Number(value) : -1;
+  if (candidates[index] === undefined)
+    throw new CorpusError(
+      `${row.where}: the answer ${JSON.stringify(value)} is none of the ${candidates.length} candidates, ` +
+        'expected the text of one or its index from 0.',
+    );
+  return index;
+}
+
+function spanInput(row: Row, { columns }: SpanTask): SpanInput {
+  return { question: textOf(row, columns.question), context: textOf(row, columns.context) };
+}
+
+function spanAnswer(row: Row, { columns }: SpanTask): Omit<SpanExample, keyof SpanInput> {
+  const answer = textOf(row, columns.answer);
+  const context = textOf(row, columns.context);
+  const start = columnValue(row, columns.answerStart);
+  if (typeof start !== 'number' && typeof start !== 'string')
+    throw unfit(row, columns.answerStart, 'an index');
+  // Published files count code points, and some are a few places off.
+  const given = [...context].slice(0, Number(start)).join('').length;
+  const answerStart = nearestTo(given, context, answer);
+  if (answerStart === undefined)
+    throw new CorpusError(`${row.where}: the context does not have the answer "${answer}".`);
+  const all = columns.answers === undefined ? undefined : columnValue(row, columns.answers);
+  const answers = Array.isArray(all) && all.length > 0 ? all.map(String) : [answer];
+  return { answer, answerStart, answers };
+}
+
+function nearestTo(place: number, context: string, part: string): number | undefined {
+  let best: number | undefined;
+  for (let at = context.indexOf(part); at >= 0; at = context.indexOf(part, at + 1))
+    if (best === undefined || Math.abs(at - place) < Math.abs(best - place)) best = at;
+  return best;
 }
 
 /**
  * Checks examples that were made in memory.
  * @throws ConfigError naming the split and the index of the first example at fault
  */
-export function checkExamples(
-  examples: readonly (ClassificationExample | GenerationExample)[],
-  task: FinetuneTask,
-  split: string,
-): void {
+export function checkExamples(examples: readonly TaskExample[], task: FinetuneTask, split: string): void {
   for (const [index, example] of examples.entries()) {
     const where = `${split} example ${index} of ${task.name}`;
-    if ('label' in example !== (task.kind === 'classification'))
+    if (kindOf(example) !== task.kind)
       throw new ConfigError(`${where} is not of the task's kind, ${task.kind}.`);
-    const texts = 'label' in example ? [example.text, example.textPair] : [example.source, example.target];
-    if (texts.some((text) => text?.trim() === '')) throw new ConfigError(`${where} has an empty text.`);
+    const texts = Object.values(example).filter((value) => typeof value === 'string');
+    if (texts.some((text) => text.trim() === '')) throw new ConfigError(`${where} has an empty text.`);
     if (task.kind === 'classification' && 'label' in example && task.labels[example.label] === undefined)
       throw new ConfigError(
         `${where} has label ${example.label}, expected an index into the ${task.labels.length} labels.`,
       );
+    if ('candidates' in example && example.candidates[example.answer] === undefined)
+      throw new ConfigError(
+        `${where} has answer ${example.answer}, but ${example.candidates.length} candidates.`,
+      );
   }
+}
+
+function kindOf(example: TaskExample): FinetuneTask['kind'] {
+  if ('label' in example) return 'classification';
+  if ('candidates' in example) return 'choice';
+  return 'context' in example ? 'span' : 'generation';
 }

@@ -19,26 +19,20 @@ import {
   train,
 } from '../train/index.js';
 import { BestCheckpoint } from './best-checkpoint.js';
-import { loadClassifier } from './classifier.js';
-import {
-  type ClassifierScores,
-  evaluateClassifier,
-  evaluateGeneration,
-  type GenerationScores,
-} from './evaluation.js';
+import type { ScoringOptions } from './classifier.js';
 import { epochEnds } from './example-batches.js';
+import { checkExamples, type ExampleOf, type FinetuneData, type TaskExample } from './examples.js';
+import { readJson } from './json.js';
 import {
-  type ClassificationExample,
-  checkExamples,
-  type ExampleOf,
-  type FinetuneData,
-  type GenerationExample,
-} from './examples.js';
-import { loadGenerator } from './generator.js';
-import { classificationObjective, type ExampleObjective, generationObjective } from './objectives.js';
-import { type FinetuneSettings, type ResolvedFinetuneSettings, resolveFinetuneSettings } from './settings.js';
-import { startClassifier, startGenerator } from './start.js';
-import { type FinetuneTask, readJson } from './task.js';
+  evaluateTask,
+  loadTaskModel,
+  type ScoresOf,
+  startTaskModel,
+  type TaskScores,
+  taskObjective,
+} from './kinds.js';
+import { type FinetuneSettings, resolveFinetuneSettings } from './settings.js';
+import type { FinetuneTask } from './task.js';
 
 /** What a run will do, known before its first step. */
 export interface FinetunePlan {
@@ -55,10 +49,6 @@ export interface FinetunePlan {
 export interface FinetuneListener extends TrainingListener {
   onPlan?(plan: FinetunePlan): void;
 }
-
-export type ScoresOf<Task extends FinetuneTask> = Task extends { kind: 'generation' }
-  ? GenerationScores
-  : ClassifierScores;
 
 /** What a finished run found. */
 export interface FinetuneScores<Task extends FinetuneTask> {
@@ -138,14 +128,14 @@ export async function finetune<Task extends FinetuneTask>(
     steps: result.step,
     stoppedEarly: result.step < plan.totalSteps,
     plan,
-    ...evaluateSplits(task, model, data, { forward, tokensPerBatch: settings.tokensPerBatch }),
+    ...evaluateSplits<Task>(model, data, { forward, tokensPerBatch: settings.tokensPerBatch }),
   };
   writeFileAtomic.sync(resultPath, `${JSON.stringify(scores, null, 2)}\n`);
   return { finished: true, model, alreadyDone: false, ...scores };
 
   async function trainKeepingBest() {
-    using job = startJob(task, data, start, resolved);
-    const { objective, trainable } = job;
+    using trainable = startTaskModel(start, task, resolved);
+    const objective = taskObjective(trainable, data, settings);
     const ends = epochEnds(objective.lengths, settings, settings.epochs).map((batches) =>
       Math.ceil(batches / settings.accumulationSteps),
     );
@@ -186,33 +176,6 @@ export async function finetune<Task extends FinetuneTask>(
   }
 }
 
-interface Job extends Disposable {
-  trainable: Trainable;
-  objective: ExampleObjective;
-}
-
-function startJob(
-  task: FinetuneTask,
-  data: FinetuneData<ClassificationExample | GenerationExample>,
-  folder: string,
-  settings: ResolvedFinetuneSettings,
-): Job {
-  if (task.kind === 'generation') {
-    const generator = startGenerator(folder, task, settings);
-    return {
-      trainable: generator,
-      objective: generationObjective(generator, data as FinetuneData<GenerationExample>, settings),
-      [Symbol.dispose]: () => generator[Symbol.dispose](),
-    };
-  }
-  const classifier = startClassifier(folder, task, settings);
-  return {
-    trainable: classifier,
-    objective: classificationObjective(classifier, data as FinetuneData<ClassificationExample>, settings),
-    [Symbol.dispose]: () => classifier[Symbol.dispose](),
-  };
-}
-
 /**
  * Puts the model into `best/`. A crash between the two steps loses nothing: the evaluation is after the last
  * checkpoint then, and is done again.
@@ -226,26 +189,20 @@ function saveBest(out: string, trainable: Trainable): void {
 }
 
 function evaluateSplits<Task extends FinetuneTask>(
-  task: Task,
   folder: string,
   data: FinetuneData<ExampleOf<Task>>,
-  options: { forward: ForwardOptions; tokensPerBatch: number },
+  options: ScoringOptions,
 ): Partial<Record<'dev' | 'test', ScoresOf<Task>>> {
-  const scores: Partial<Record<'dev' | 'test', ClassifierScores | GenerationScores>> = {};
-  const model = task.kind === 'generation' ? loadGenerator(folder) : loadClassifier(folder);
-  using _owned = model;
+  const scores: Partial<Record<'dev' | 'test', TaskScores>> = {};
+  using model = loadTaskModel(folder);
   for (const split of ['dev', 'test'] as const) {
     const examples = data[split] ?? [];
-    if (examples.length === 0) continue;
-    scores[split] =
-      'predict' in model
-        ? evaluateClassifier(model, examples as readonly ClassificationExample[], options).scores
-        : evaluateGeneration(model, examples as readonly GenerationExample[], options).scores;
+    if (examples.length > 0) scores[split] = evaluateTask(model, examples, options);
   }
   return scores as Partial<Record<'dev' | 'test', ScoresOf<Task>>>;
 }
 
-function checkData(task: FinetuneTask, data: FinetuneData<ClassificationExample | GenerationExample>): void {
+function checkData(task: FinetuneTask, data: FinetuneData<TaskExample>): void {
   if (data.train.length === 0) throw new ConfigError(`The task ${task.name} has no training examples.`);
   for (const split of ['train', 'dev', 'test'] as const) checkExamples(data[split] ?? [], task, split);
 }

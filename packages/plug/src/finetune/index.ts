@@ -1,24 +1,39 @@
+export { type ChoicePrediction, loadChooser, PlugChooser } from './chooser.js';
 export { loadClassifier, PlugClassifier, type Prediction, type ScoringOptions } from './classifier.js';
+export { describeData, type PlacedExamples } from './data-report.js';
 export {
-  type ChoiceEvaluation,
-  type ChoiceExample,
+  type ChooserEvaluation,
+  type ChooserScores,
   type ClassifierEvaluation,
   type ClassifierScores,
   choose,
+  evaluateChooser,
   evaluateClassifier,
   evaluateGeneration,
+  evaluateSpanReader,
   type GenerationEvaluation,
   type GenerationScores,
+  type SpanEvaluation,
+  type SpanScores,
+  type TargetChoice,
+  type TargetChoiceEvaluation,
 } from './evaluation.js';
 export {
+  type ChoiceExample,
+  type ChoiceInput,
   type ClassificationExample,
+  type ClassificationInput,
+  type ExampleOf,
   type FinetuneData,
-  findSplitFiles,
   type GenerationExample,
+  type GenerationInput,
   type ReadExamples,
   readExamples,
-  type SplitName,
-  splitNames,
+  readInputs,
+  type SpanExample,
+  type SpanInput,
+  type TaskExample,
+  type TaskInput,
 } from './examples.js';
 export {
   type FinetuneListener,
@@ -28,13 +43,28 @@ export {
   finetune,
 } from './finetune.js';
 export { loadGenerator, PlugGenerator, type TargetScore } from './generator.js';
-export { type FinetuneSettings, finetuneSchema } from './settings.js';
 export {
-  builtInTasks,
+  evaluateTask,
+  loadTaskModel,
+  type PredictedRow,
+  predictRows,
+  readTask,
+  type ScoresOf,
+  type TaskModel,
+  type TaskScores,
+  writeTargets,
+} from './kinds.js';
+export { type FinetuneSettings, finetuneSchema } from './settings.js';
+export { loadSpanReader, PlugSpanReader, type SpanPrediction } from './span-reader.js';
+export { findSplitFiles, type SplitName, splitNames } from './split-files.js';
+export {
+  type ChoiceTask,
   type ClassificationTask,
   type FinetuneTask,
-  findTask,
   type GenerationTask,
   parseTask,
+  type SpanTask,
+  type TaskKind,
 } from './task.js';
 export { readTaskFile, type TaskFile } from './task-file.js';
+export { builtInTasks, findTask } from './tasks/built-in.js';

@@ -3,11 +3,19 @@ import { nn } from '@openplug/torch';
 import { type ForwardOptions, indexTensor, lmLoss, textBatch } from '../model/index.js';
 import { type BatchPosition, packStage2, type SampleLength } from '../pretrain/samples/index.js';
 import type { StepLosses, TrainingObjective } from '../train/index.js';
+import { lengthOfAll, type PlugChooser } from './chooser.js';
 import type { PlugClassifier } from './classifier.js';
-import { evaluateClassifier, evaluateGeneration } from './evaluation.js';
+import { evaluateChooser, evaluateClassifier, evaluateGeneration, evaluateSpanReader } from './evaluation.js';
 import { type ExampleBatchSettings, exampleStream } from './example-batches.js';
-import type { ClassificationExample, FinetuneData, GenerationExample } from './examples.js';
+import type {
+  ChoiceExample,
+  ClassificationExample,
+  FinetuneData,
+  GenerationExample,
+  SpanExample,
+} from './examples.js';
 import { type PlugGenerator, targetLengths } from './generator.js';
+import type { PlugSpanReader } from './span-reader.js';
 
 /** An objective over examples, with what planning a run needs to know of them. */
 export interface ExampleObjective extends Omit<TrainingObjective, 'isDone'> {
@@ -44,6 +52,66 @@ export function classificationObjective(
       return { accuracy, macroF1, loss };
     },
   });
+}
+
+/** Cross-entropy of the right candidates. */
+export function choiceObjective(
+  chooser: PlugChooser,
+  { train, dev = [] }: FinetuneData<ChoiceExample>,
+  settings: ExampleBatchSettings,
+): ExampleObjective {
+  const examples = train.map((example) => chooser.encode(example));
+  return objectiveOf(examples.map(lengthOfAll), settings, {
+    truncated: examples.filter((texts) => texts.some((text) => text.truncated)).length,
+    losses(indices, options) {
+      const batch = indices.map((index) => examples[index]!);
+      const answers = indexTensor(indices.map((index) => train[index]!.answer));
+      return {
+        loss: nn.crossEntropy(chooser.logits(batch, options), answers),
+        parts: {},
+        numTokens: batch.reduce((sum, texts) => sum + lengthOfAll(texts).source, 0),
+      };
+    },
+    evaluate(forward): Record<string, number> {
+      if (dev.length === 0) return {};
+      const { tokensPerBatch } = settings;
+      const { scores } = evaluateChooser(chooser, dev, { forward, tokensPerBatch });
+      return { accuracy: scores.accuracy, loss: scores.loss };
+    },
+  });
+}
+
+/** Mean of the cross-entropies of the answer's first and last token, over all windows of its text. */
+export function spanObjective(
+  reader: PlugSpanReader,
+  { train, dev = [] }: FinetuneData<SpanExample>,
+  settings: ExampleBatchSettings,
+): ExampleObjective {
+  const questions = train.map((example) => reader.encode(example));
+  return objectiveOf(
+    questions.map(({ windows }) => lengthOfAll(windows)),
+    settings,
+    {
+      truncated: questions.filter(({ windows }) => windows[0]!.truncated).length,
+      losses(indices, options) {
+        const windows = indices.flatMap((index) => questions[index]!.windows);
+        const labels = indices.flatMap((index) => {
+          const question = questions[index]!;
+          return question.windows.map((window) => reader.labels(train[index]!, question, window));
+        });
+        const { start, end } = reader.logits(windows, options);
+        const first = nn.crossEntropy(start, indexTensor(labels.map(([column]) => column)));
+        const last = nn.crossEntropy(end, indexTensor(labels.map(([, column]) => column)));
+        return { loss: first.add(last).div(2), parts: {}, numTokens: lengthOfAll(windows).source };
+      },
+      evaluate(forward): Record<string, number> {
+        if (dev.length === 0) return {};
+        const { tokensPerBatch } = settings;
+        const { scores } = evaluateSpanReader(reader, dev, { forward, tokensPerBatch });
+        return { f1: scores.f1, exactMatch: scores.exactMatch };
+      },
+    },
+  );
 }
 
 /** LM loss of the targets. */

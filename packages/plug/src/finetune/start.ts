@@ -4,18 +4,27 @@ import { loadModel, readModelConfig } from '../checkpoint/index.js';
 import { ConfigError } from '../errors.js';
 import { newParameters, type ParameterSource, type PlugConfig, PlugModel } from '../model/index.js';
 import { loadTokenizer } from '../text/index.js';
+import { PlugChooser } from './chooser.js';
 import { PlugClassifier } from './classifier.js';
 import { PlugGenerator } from './generator.js';
 import type { ResolvedFinetuneSettings } from './settings.js';
-import { type ClassificationTask, type GenerationTask, sentenceClasses } from './task.js';
+import { PlugSpanReader } from './span-reader.js';
+import {
+  type ChoiceTask,
+  type ClassificationTask,
+  type FinetuneTask,
+  type GenerationTask,
+  type SpanTask,
+  sentenceClasses,
+} from './task.js';
 import { checkVocabulary } from './task-file.js';
 
-/** A classifier on the encoder of the model in `folder`; a decoder, if there is one, is left behind. */
-export function startClassifier(
+/** A task on the encoder of the model in `folder`; a decoder, if there is one, is left behind. */
+export function startEncoderTask(
   folder: string,
-  task: ClassificationTask,
+  task: ClassificationTask | ChoiceTask | SpanTask,
   settings: ResolvedFinetuneSettings,
-): PlugClassifier {
+): PlugClassifier | PlugChooser | PlugSpanReader {
   const tokenizer = loadTokenizer(folder);
   const config = { ...readModelConfig(folder), decHiddenLayers: 0, ...dropoutOf(settings) };
   checkVocabulary(folder, tokenizer, config.originalVocabSize);
@@ -23,9 +32,17 @@ export function startClassifier(
   const model = settings.fromScratch
     ? new PlugModel(config, fresh)
     : loadModel(folder, { encoderOnly: true, changes: dropoutOf(settings) });
+  const { maxLength } = settings;
   try {
     const head = settings.initialHead === 'sentence' ? sentenceRows(model, task) : fresh;
-    return new PlugClassifier(model, tokenizer, task, settings.maxLength, head);
+    switch (task.kind) {
+      case 'classification':
+        return new PlugClassifier({ model, tokenizer, task, maxLength, head });
+      case 'choice':
+        return new PlugChooser({ model, tokenizer, task, maxLength, head });
+      case 'span':
+        return new PlugSpanReader({ model, tokenizer, task, maxLength, head });
+    }
   } catch (error) {
     model[Symbol.dispose]();
     throw error;
@@ -57,8 +74,8 @@ function dropoutOf({ dropout }: ResolvedFinetuneSettings): Partial<PlugConfig> {
 }
 
 /** The head as rows of `cls.seq_relationship`: those of the classes that the task's labels were in pre-training. */
-function sentenceRows(model: PlugModel, task: ClassificationTask): ParameterSource {
-  const { sentenceClasses: classes } = task;
+function sentenceRows(model: PlugModel, task: FinetuneTask): ParameterSource {
+  const classes = 'sentenceClasses' in task ? task.sentenceClasses : undefined;
   if (!classes)
     throw new ConfigError(
       `initialHead is "sentence", but the task ${task.name} has no sentenceClasses: name the pre-training class ` +

@@ -5,7 +5,8 @@ import writeFileAtomic from 'write-file-atomic';
 import { z } from 'zod';
 import { CheckpointError } from '../errors.js';
 import type { Tokenizer } from '../text/index.js';
-import { readJson, taskSchema } from './task.js';
+import { readJson } from './json.js';
+import { taskSchema } from './task.js';
 
 const schema = z.strictObject({
   task: taskSchema,

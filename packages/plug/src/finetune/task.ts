@@ -1,11 +1,10 @@
 // A fine-tuning task as data: what the columns of its files are called, which labels there are, what is measured.
-// A benchmark of many tasks is a list of such objects; nothing else in this folder knows a task by name.
-import { existsSync, readFileSync } from 'node:fs';
+// Those of CLUE and others are in tasks/; nothing else in this folder knows a task by name.
 import { z } from 'zod';
-import { nearestName } from '../config/index.js';
 import { ConfigError } from '../errors.js';
+import { layoutNames } from './layouts.js';
 
-/** Fractions of the settings that a task may have its own defaults for. */
+/** The settings that a task may have its own defaults for. */
 const taskDefaults = z.strictObject({
   epochs: z.int().min(1).optional(),
   learningRate: z.number().positive().optional(),
@@ -13,6 +12,7 @@ const taskDefaults = z.strictObject({
   maxTargetLength: z.int().min(2).optional(),
 });
 
+/** The name of a column (`target.span1_text` for one that lies deeper), or a template: `{answer}。{context}`. */
 const column = z.string().min(1);
 
 /** File names of the splits inside a task's folder; with it, splits that it leaves out are not read from folders. */
@@ -25,11 +25,33 @@ const taskFiles = z.strictObject({
 /** Classes of pre-training's sentence relation, in the order of the rows of `cls.seq_relationship`. */
 export const sentenceClasses = ['next', 'previous', 'random'] as const;
 
+/** The file that a benchmark's site takes for this task. */
+const submission = z.strictObject({
+  file: z.string().min(1),
+  /** `lines`: one JSON object a line, with `id` and the prediction under `key` (default `label`). `map`: one object from ids to predictions. */
+  form: z.enum(['lines', 'map']),
+  key: z.enum(['label', 'answer']).optional(),
+});
+
+const common = {
+  name: z.string().min(1),
+  submission: submission.optional(),
+  files: taskFiles.optional(),
+  defaults: taskDefaults.optional(),
+};
+
+/** Column that names a row in predictions; default: its number. */
+const id = column.optional();
+
 const classificationTask = z
   .strictObject({
-    name: column,
+    ...common,
     kind: z.literal('classification'),
-    columns: z.strictObject({ text: column, textPair: column.optional(), label: column }),
+    columns: z.strictObject({ text: column, textPair: column.optional(), label: column, id }),
+    /** Characters to put around parts of `text`. */
+    marks: z
+      .array(z.strictObject({ text: column, at: column, before: z.string(), after: z.string() }))
+      .optional(),
     /** All labels, in the order of the classifier's outputs. Numbers in the data count as their digits. */
     labels: z.array(z.string()).min(2),
     /** Labels of rows to leave out, as `-` where the annotators did not agree. */
@@ -38,8 +60,6 @@ const classificationTask = z
     sentenceClasses: z.array(z.enum(sentenceClasses)).optional(),
     /** Chooses the best checkpoint. */
     metric: z.enum(['accuracy', 'macroF1']),
-    files: taskFiles.optional(),
-    defaults: taskDefaults.optional(),
   })
   .refine(({ labels }) => new Set(labels).size === labels.length, {
     message: 'labels must differ from each other',
@@ -48,104 +68,69 @@ const classificationTask = z
     message: 'sentenceClasses must name one class for each label',
   });
 
+const choiceTask = z.strictObject({
+  ...common,
+  kind: z.literal('choice'),
+  layout: z.enum(layoutNames).optional(),
+  columns: z.strictObject({
+    text: column,
+    /** What each candidate is read with, as in `{question}{candidate}`; default: the candidate alone. */
+    candidate: column.optional(),
+    /** A column with a list, or one column for each candidate. */
+    candidates: z.union([column, z.array(column).min(2)]),
+    /** The right candidate: its index from 0, or its text. */
+    answer: column,
+    id,
+  }),
+  /** A place in the text to put the candidate into. Without it the candidate is the second text of a pair. */
+  place: z.string().min(1).optional(),
+  metric: z.literal('accuracy'),
+});
+
+const spanTask = z.strictObject({
+  ...common,
+  kind: z.literal('span'),
+  layout: z.enum(layoutNames).optional(),
+  columns: z.strictObject({
+    question: column,
+    context: column,
+    answer: column,
+    /** Index of the answer's first character in the context. */
+    answerStart: column,
+    /** A list of all answers that count as right; default: the one. */
+    answers: column.optional(),
+    id,
+  }),
+  metric: z.enum(['f1', 'exactMatch']),
+});
+
 const generationTask = z.strictObject({
-  name: column,
+  ...common,
   kind: z.literal('generation'),
-  columns: z.strictObject({ source: column, target: column }),
+  layout: z.enum(layoutNames).optional(),
+  columns: z.strictObject({ source: column, target: column, id }),
   /** Chooses the best checkpoint: the LM loss of the targets. */
   metric: z.literal('loss'),
-  files: taskFiles.optional(),
-  defaults: taskDefaults.optional(),
 });
 
 /** Schema of a task file. */
-export const taskSchema = z.discriminatedUnion('kind', [classificationTask, generationTask]);
+export const taskSchema = z.discriminatedUnion('kind', [
+  classificationTask,
+  choiceTask,
+  spanTask,
+  generationTask,
+]);
 
 /** One label for a text or a pair of texts. */
 export type ClassificationTask = z.infer<typeof classificationTask>;
+/** One of several candidates for a text. */
+export type ChoiceTask = z.infer<typeof choiceTask>;
+/** A part of a text that answers a question. */
+export type SpanTask = z.infer<typeof spanTask>;
 /** A text written from another. */
 export type GenerationTask = z.infer<typeof generationTask>;
-export type FinetuneTask = ClassificationTask | GenerationTask;
-
-const pair = { text: 'sentence1', textPair: 'sentence2', label: 'label' };
-// CLUE's test files have no labels.
-const trainAndDev = { train: 'train.json', dev: 'dev.json' };
-const inference = ['entailment', 'neutral', 'contradiction'];
-
-/** Tasks that are known by name; columns and labels as published by CLUE. */
-export const builtInTasks: readonly FinetuneTask[] = [
-  {
-    name: 'ocnli',
-    kind: 'classification',
-    columns: pair,
-    labels: inference,
-    dropLabels: ['-'],
-    metric: 'accuracy',
-    files: { train: 'train.50k.json', dev: 'dev.json' },
-    defaults: { maxLength: 128 },
-  },
-  {
-    name: 'cmnli',
-    kind: 'classification',
-    columns: pair,
-    labels: inference,
-    dropLabels: ['-'],
-    metric: 'accuracy',
-    files: trainAndDev,
-    defaults: { maxLength: 128 },
-  },
-  {
-    name: 'afqmc',
-    kind: 'classification',
-    columns: pair,
-    labels: ['0', '1'],
-    metric: 'accuracy',
-    files: trainAndDev,
-    defaults: { maxLength: 128 },
-  },
-  {
-    name: 'tnews',
-    kind: 'classification',
-    columns: { text: 'sentence', label: 'label' },
-    // There is no 105 and no 111.
-    labels: [
-      '100',
-      '101',
-      '102',
-      '103',
-      '104',
-      '106',
-      '107',
-      '108',
-      '109',
-      '110',
-      '112',
-      '113',
-      '114',
-      '115',
-      '116',
-    ],
-    metric: 'accuracy',
-    files: trainAndDev,
-    defaults: { maxLength: 128 },
-  },
-];
-
-/**
- * The task of a name, or of a JSON file.
- * @throws ConfigError for an unknown name, or a file that is no task
- */
-export function findTask(nameOrFile: string): FinetuneTask {
-  const builtIn = builtInTasks.find(({ name }) => name === nameOrFile);
-  if (builtIn) return builtIn;
-  if (existsSync(nameOrFile)) return parseTask(readJson(nameOrFile), nameOrFile);
-  const names = builtInTasks.map(({ name }) => name);
-  const nearest = nearestName(nameOrFile, names);
-  throw new ConfigError(
-    `"${nameOrFile}" is neither a known task nor a file. ${nearest ? `Did you mean "${nearest}"? ` : ''}` +
-      `Known: ${names.join(', ')}; or give a JSON file with name, kind, columns, labels and metric.`,
-  );
-}
+export type FinetuneTask = ClassificationTask | ChoiceTask | SpanTask | GenerationTask;
+export type TaskKind = FinetuneTask['kind'];
 
 /** @throws ConfigError naming the field at fault and `where` it stands */
 export function parseTask(json: unknown, where: string): FinetuneTask {
@@ -153,13 +138,4 @@ export function parseTask(json: unknown, where: string): FinetuneTask {
   if (checked.success) return checked.data;
   const [issue] = checked.error.issues;
   throw new ConfigError(`${where} is no task: ${issue?.path.join('.') || 'the object'}: ${issue?.message}.`);
-}
-
-/** @throws ConfigError when the file cannot be read as JSON */
-export function readJson(path: string): unknown {
-  try {
-    return JSON.parse(readFileSync(path, 'utf8'));
-  } catch (error) {
-    throw new ConfigError(`${path} cannot be read as JSON: ${(error as Error).message}.`, { cause: error });
-  }
 }

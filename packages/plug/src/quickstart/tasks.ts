@@ -1,12 +1,12 @@
 // The two tasks, made from couplets: does this lower line follow that upper one, and write the lower line.
 import { splitOf } from '../corpus/index.js';
 import type {
-  ChoiceExample,
   ClassificationExample,
   ClassificationTask,
   FinetuneData,
   GenerationExample,
   GenerationTask,
+  TargetChoice,
 } from '../finetune/index.js';
 import { keyedRandom, type RandomStream } from '../random.js';
 import type { Couplet } from './poems.js';
@@ -34,7 +34,7 @@ export interface TaskData {
   follows: FinetuneData<ClassificationExample>;
   lowerLine: FinetuneData<GenerationExample>;
   /** The test of the second task as a choice among four lower lines of the same length. */
-  choices: ChoiceExample[];
+  choices: TargetChoice[];
 }
 
 /** At most `limit` training couplets; dev and test are about a tenth and a third of that. */

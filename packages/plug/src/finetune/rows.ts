@@ -1,0 +1,121 @@
+// Rows of data files: JSON lines, a JSON array, CSV, TSV or Parquet.
+// CSV by csv-parse and Parquet by hyparquet: the best-kept parsers of both, without native code.
+import { readFileSync } from 'node:fs';
+import { extname } from 'node:path';
+import { CsvError, parse as parseCsv } from 'csv-parse/sync';
+import { parquetReadObjects } from 'hyparquet';
+import { newReadReport, readable, readLines } from '../corpus/files.js';
+import { CorpusError } from '../errors.js';
+
+/** One row of a file, with where it stands for errors. */
+export interface Row {
+  values: Readonly<Record<string, unknown>>;
+  where: string;
+}
+
+/** Endings of the files that can be read. */
+export const fileEndings = ['.json', '.jsonl', '.ndjson', '.csv', '.tsv', '.parquet'] as const;
+
+/**
+ * All rows of a file, by its ending; what ends otherwise is taken for JSON.
+ * @throws CorpusError naming file and row of what cannot be read
+ */
+export async function readRows(path: string): Promise<Row[]> {
+  switch (extname(path).toLowerCase()) {
+    case '.csv':
+      return separatedRows(path, ',');
+    case '.tsv':
+      return separatedRows(path, '\t');
+    case '.parquet':
+      return await parquetRows(path);
+    default:
+      return [...jsonRows(path)];
+  }
+}
+
+/** A JSON document that is no list of rows. */
+export function readDocument(path: string): unknown {
+  return parseJson(textOfFile(path), path);
+}
+
+function* jsonRows(path: string): Generator<Row> {
+  let first = true;
+  for (const { text, number } of readLines(path, 'error', newReadReport())) {
+    if (text.trim() === '') continue;
+    // A line of JSON lines is an object, so a bracket can only begin an array of all rows.
+    if (first && text.trimStart().startsWith('[')) {
+      yield* arrayRows(path);
+      return;
+    }
+    first = false;
+    const where = `${path}, line ${number}`;
+    yield checkedRow(parseJson(text, where), where);
+  }
+}
+
+function* arrayRows(path: string): Generator<Row> {
+  for (const [index, row] of (readDocument(path) as unknown[]).entries()) {
+    const where = `${path}, row ${index + 1}`;
+    yield checkedRow(row, where);
+  }
+}
+
+/** The first line names the columns. Quotes mean something in CSV alone: TSV of Chinese text has stray ones. */
+function separatedRows(path: string, delimiter: string): Row[] {
+  try {
+    const records = parseCsv(textOfFile(path), {
+      columns: true,
+      delimiter,
+      quote: delimiter === ',' ? '"' : null,
+      skip_empty_lines: true,
+      info: true,
+    }) as unknown as { record: Record<string, string>; info: { lines: number } }[];
+    return records.map(({ record, info }) => ({ values: record, where: `${path}, line ${info.lines}` }));
+  } catch (error) {
+    if (!(error instanceof CsvError)) throw error;
+    throw new CorpusError(`${path}: ${error.message}. The first line must name the columns.`, {
+      cause: error,
+    });
+  }
+}
+
+async function parquetRows(path: string): Promise<Row[]> {
+  const bytes = readable(path, () => readFileSync(path));
+  const file = bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.byteLength) as ArrayBuffer;
+  try {
+    const records = await parquetReadObjects({ file });
+    return records.map((record, index) => ({
+      values: Object.fromEntries(Object.entries(record).map(([name, value]) => [name, plain(value)])),
+      where: `${path}, row ${index + 1}`,
+    }));
+  } catch (error) {
+    throw new CorpusError(`${path}: not a Parquet file that can be read (${(error as Error).message}).`, {
+      cause: error,
+    });
+  }
+}
+
+/** Parquet's 64-bit integers as numbers, as JSON has them. */
+function plain(value: unknown): unknown {
+  return typeof value === 'bigint' ? Number(value) : value;
+}
+
+function textOfFile(path: string): string {
+  let text = '';
+  for (const line of readLines(path, 'error', newReadReport())) text += `${line.text}\n`;
+  return text;
+}
+
+function parseJson(text: string, where: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch (cause) {
+    throw new CorpusError(`${where}: not JSON (${(cause as Error).message}).`, { cause });
+  }
+}
+
+function checkedRow(row: unknown, where: string): Row {
+  if (typeof row !== 'object' || row === null || Array.isArray(row))
+    throw new CorpusError(`${where}: expected a JSON object, got ${JSON.stringify(row)?.slice(0, 60)}.`);
+  return { values: row as Record<string, unknown>, where };
+}

@@ -1,0 +1,81 @@
+// Every task that is known by name, from files in its official layout to predictions; and the published rows.
+import assert from 'node:assert/strict';
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, it } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import { readExamples, readInputs } from '../examples.js';
+import { finetune } from '../finetune.js';
+import { temporaryFolder, writeTestModel } from '../finetune.test-support.js';
+import { loadTaskModel, predictRows } from '../kinds.js';
+import { findSplitFiles } from '../split-files.js';
+import { taskSchema } from '../task.js';
+import { builtInTasks, findTask } from './built-in.js';
+import { writeOfficialFiles } from './built-in.test-data.js';
+
+describe('built-in tasks', () => {
+  const folder = temporaryFolder();
+  const model = writeTestModel(folder, { maxPositionEmbeddings: 96 });
+  for (const task of builtInTasks)
+    it(`${task.name}: reads its layout, trains two steps, predicts`, async () => {
+      assert.deepEqual(taskSchema.parse(task), task, 'a task file could hold it');
+      const data = join(folder, task.name);
+      const { test } = writeOfficialFiles(data, task);
+      const files = findSplitFiles([data], task);
+      const train = await readExamples(files.train, task);
+      const dev = await readExamples(files.dev, task);
+      assert.ok(train.examples.length >= 2);
+      const result = await finetune(
+        task,
+        { train: train.examples, dev: dev.examples },
+        {
+          model,
+          out: join(folder, `run-${task.name}`),
+          tokensPerBatch: 512,
+          maxLength: 48,
+          maxTargetLength: 8,
+          maxSteps: 2,
+          threads: 1,
+          dtype: 'float32',
+        },
+      );
+      assert.ok(result.finished && result.dev);
+      using tuned = loadTaskModel(result.model);
+      const inputs = await readInputs([test], task);
+      const predictions = await predictRows(tuned, inputs);
+      assert.equal(predictions.length, inputs.length);
+      assert.equal(new Set(predictions.map(({ id }) => id)).size, inputs.length, 'rows are told apart');
+      for (const { prediction } of predictions) {
+        if (task.kind === 'classification') assert.ok(task.labels.includes(String(prediction)));
+        else if (task.kind === 'choice') assert.equal(typeof prediction, 'number');
+        else assert.equal(typeof prediction, 'string');
+      }
+    });
+});
+
+describe('published rows', () => {
+  const shared =
+    process.env.OPENPLUG_SHARED ?? fileURLToPath(new URL('../../../../../../shared', import.meta.url));
+  const clue = join(shared, 'data', 'clue');
+  const counts: Record<string, [train: number, dev: number, test: number]> = {
+    tnews: [1185, 1098, 2010],
+    iflytek: [3024, 1373, 1749],
+    csl: [160, 160, 2838],
+    cluewsc: [160, 159, 976],
+    chid: [202, 202, 2002],
+  };
+  for (const [name, sizes] of Object.entries(counts))
+    it(`fewclue-${name} fits its declaration`, async (test) => {
+      const folder = join(clue, 'fewclue', name);
+      if (!existsSync(folder)) return test.skip(`${folder} is absent`);
+      const task = findTask(`fewclue-${name}`);
+      const files = findSplitFiles([folder], task);
+      const read = await Promise.all(
+        (['train', 'dev', 'test'] as const).map((split) => readExamples(files[split], task)),
+      );
+      assert.deepEqual(
+        read.map(({ examples }) => examples.length),
+        sizes,
+      );
+    });
+});
