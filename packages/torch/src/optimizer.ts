@@ -16,6 +16,8 @@ export interface AdamWOptions {
   weightDecay?: number;
   /** Which parameters decay. Default: all. */
   decays?: (name: string) => boolean;
+  /** Factor on the learning rate of a parameter. Default: 1 for all. */
+  rateFactor?: (name: string) => number;
 }
 
 interface Group {
@@ -23,6 +25,7 @@ interface Group {
   firstMoments: Tensor[];
   secondMoments: Tensor[];
   weightDecay: number;
+  rateFactor: number;
 }
 
 /** AdamW (Loshchilov & Hutter 2019, arXiv 1711.05101) with moments in the parameters' dtype. */
@@ -41,6 +44,7 @@ export class AdamW {
       eps: 1e-8,
       weightDecay: 0.01,
       decays: () => true,
+      rateFactor: () => 1,
       ...options,
     };
     this.#parameters = parameters;
@@ -82,7 +86,7 @@ export class AdamW {
             gradients,
             group.firstMoments,
             group.secondMoments,
-            learningRate,
+            learningRate * group.rateFactor,
             beta1,
             beta2,
             eps,
@@ -134,30 +138,29 @@ export class AdamW {
     this.step = step;
   }
 
+  /** Parameters that are updated alike. */
   #groups(): Group[] {
-    const decaying: Group = {
-      parameters: [],
-      firstMoments: [],
-      secondMoments: [],
-      weightDecay: this.#options.weightDecay,
-    };
-    const others: Group = {
-      ...decaying,
-      parameters: [],
-      firstMoments: [],
-      secondMoments: [],
-      weightDecay: 0,
-    };
+    const groups = new Map<string, Group>();
     for (const name of this.#names) {
       const parameter = this.#parameters.get(name)!;
       using gradient = parameter.grad;
       if (!gradient) continue;
-      const group = this.#options.decays(name) ? decaying : others;
+      const weightDecay = this.#options.decays(name) ? this.#options.weightDecay : 0;
+      const rateFactor = this.#options.rateFactor(name);
+      const key = `${weightDecay} ${rateFactor}`;
+      const group = groups.get(key) ?? {
+        parameters: [],
+        firstMoments: [],
+        secondMoments: [],
+        weightDecay,
+        rateFactor,
+      };
+      groups.set(key, group);
       const moments = this.#moments.get(name)!;
       group.parameters.push(parameter);
       group.firstMoments.push(moments.first);
       group.secondMoments.push(moments.second);
     }
-    return [decaying, others].filter((group) => group.parameters.length > 0);
+    return [...groups.values()];
   }
 }

@@ -6,7 +6,10 @@ import { aten, type DType, keep, type nn, scope, writeSafetensors } from '@openp
 import writeFileAtomic from 'write-file-atomic'; // chosen: temporary file, fsync and rename in one call
 import { CheckpointError, ConfigError } from '../errors.js';
 import {
+  adapterPrefix,
+  choosingParameters,
   type LinearLayers,
+  type ParameterSource,
   type PlugConfig,
   PlugModel,
   packedLayers,
@@ -17,8 +20,9 @@ import {
   storedParameters,
   trainableLayers,
 } from '../model/index.js';
+import { openMergedWeights, saveAdapter } from './adapter.js';
 import type { TensorSource } from './tensor-source.js';
-import { indexFile, openWeights, weightsFile } from './weight-files.js';
+import { indexFile, weightsFile } from './weight-files.js';
 import { bytesOf, parseQuantization, type StoredPrecision, tiedName } from './weight-format.js';
 
 const embeddingName = 'bert.embeddings.word_embeddings.weight';
@@ -36,6 +40,10 @@ export interface LoadOptions {
   changes?: Partial<PlugConfig>;
   /** Leaves out a decoder that is there. Default false. */
   encoderOnly?: boolean;
+  /** How linear layers are made, in place of what `precision` says: for training a part of the model. */
+  layers?: LinearLayers;
+  /** Where adapters come from that `layers` have. */
+  adapters?: ParameterSource;
 }
 
 /** Reads and checks `config.json` of a model folder. @throws ConfigError */
@@ -84,14 +92,16 @@ export function loadModel(folder: string, options: LoadOptions = {}): PlugModel 
     `changes to ${folder}`,
   );
   const stored = readStoredPrecision(folder);
-  const layers = layersFor(folder, stored, precision);
-  using weights = openWeights(folder);
+  const layers = options.layers && !stored ? options.layers : layersFor(folder, stored, precision);
+  using weights = openMergedWeights(folder, config);
   const { path } = weights;
   if (!stored) checkMemory(weights, dtype);
   // The scope frees what was already read when the file turns out not to fit.
   return scope(() => {
     const source = storedParameters(weights, path, dtype);
-    const model = new PlugModel(config, source, layers);
+    const { adapters } = options;
+    const parameters = adapters ? choosingParameters([adapterPrefix], adapters, source) : source;
+    const model = new PlugModel(config, parameters, layers);
     if (!stored) checkTied(weights, path);
     const leftOut = (name: string): boolean => encoderOnly && name.startsWith('decoder.');
     const extra = weights
@@ -144,7 +154,8 @@ function checkTied(weights: TensorSource, path: string): void {
 }
 
 /**
- * Writes `config.json` and `model.safetensors` into `folder`; each file appears whole or not at all.
+ * Writes `config.json` and `model.safetensors` into `folder`; each file appears whole or not at all. Of a model that is
+ * adapted, only the adapters are written (adapter.ts).
  * @throws CheckpointError for a model that was packed for inference, or when the folder cannot be written
  */
 export function saveModel(folder: string, model: PlugModel): void {
@@ -154,8 +165,11 @@ export function saveModel(folder: string, model: PlugModel): void {
         'Load it without a precision to save it.',
     );
   mkdirSync(folder, { recursive: true });
-  writeSafetensors(join(folder, weightsFile), model.parameters, { format: 'pt', openplug_version: '1' });
-  rmSync(join(folder, indexFile), { force: true }); // of what was there before
+  if (model.lora) saveAdapter(folder, model.lora, model.parameters);
+  else {
+    writeSafetensors(join(folder, weightsFile), model.parameters, { format: 'pt', openplug_version: '1' });
+    rmSync(join(folder, indexFile), { force: true }); // of what was there before
+  }
   writeFileAtomic.sync(
     join(folder, 'config.json'),
     `${JSON.stringify(plugConfigToJson(model.config), null, 2)}\n`,

@@ -3,9 +3,9 @@ import { existsSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { CheckpointError, ConfigError } from '../errors.js';
 import { listParameters, newParameters, type PlugConfig } from '../model/index.js';
+import { openMergedWeights } from './adapter.js';
 import { readModelConfig, readStoredPrecision } from './model-folder.js';
 import type { OpenedModel } from './tensor-source.js';
-import { openWeights } from './weight-files.js';
 
 const tokenizerFiles = ['vocab.txt', 'tokenizer_config.json'];
 
@@ -34,7 +34,7 @@ export function openModelFolder(folder: string): OpenedModel {
       `The weights in ${folder} are packed in ${precision} already and have lost what they were rounded from. ` +
         'Convert the model that they were made from.',
     );
-  const weights = openWeights(folder);
+  const weights = openMergedWeights(folder, config);
   return {
     kind: 'model folder',
     config,

@@ -31,8 +31,11 @@ import {
   type TaskScores,
   taskObjective,
 } from './kinds.js';
+import { layerRate } from './layer-rates.js';
 import { type FinetuneSettings, resolveFinetuneSettings } from './settings.js';
 import type { FinetuneTask } from './task.js';
+
+const wordEmbeddings = 'bert.embeddings.word_embeddings.weight';
 
 /** What a run will do, known before its first step. */
 export interface FinetunePlan {
@@ -120,8 +123,10 @@ export async function finetune<Task extends FinetuneTask>(
 
   const bestFolder = join(out, 'best');
   if (existsSync(bestFolder)) {
+    const finished = settings.loraRank > 0 && settings.loraSave === 'merged' ? mergedFrom(out) : bestFolder;
     rmSync(model, { recursive: true, force: true });
-    renameSync(bestFolder, model);
+    renameSync(finished, model);
+    rmSync(bestFolder, { recursive: true, force: true });
   }
   const scores: FinetuneScores<Task> = {
     best: kept.best!,
@@ -157,6 +162,12 @@ export async function finetune<Task extends FinetuneTask>(
         totalSteps,
         computeDType: settings.dtype,
         evaluateAt: settings.evaluateEvery === 0 ? ends : [],
+        rateFactor: (name) => layerRate(name, settings.layerDecay, trainable.model.config),
+        adversary:
+          settings.adversarial > 0
+            ? { parameter: wordEmbeddings, distance: settings.adversarial }
+            : undefined,
+        averageDecay: settings.averageDecay > 0 ? settings.averageDecay : undefined,
       },
       run,
       {
@@ -186,6 +197,15 @@ function saveBest(out: string, trainable: Trainable): void {
   trainable.save(writing);
   rmSync(best, { recursive: true, force: true });
   renameSync(writing, best);
+}
+
+/** The best model with its adapters merged into its weights. */
+function mergedFrom(out: string): string {
+  const writing = join(out, '.merged');
+  rmSync(writing, { recursive: true, force: true });
+  using model = loadTaskModel(join(out, 'best'));
+  model.save(writing);
+  return writing;
 }
 
 function evaluateSplits<Task extends FinetuneTask>(

@@ -16,7 +16,6 @@ import {
   type GenerationScores,
   type SpanScores,
 } from './evaluation.js';
-import type { ExampleBatchSettings } from './example-batches.js';
 import type {
   ChoiceExample,
   ChoiceInput,
@@ -36,6 +35,7 @@ import {
   classificationObjective,
   type ExampleObjective,
   generationObjective,
+  type ObjectiveSettings,
   spanObjective,
 } from './objectives.js';
 import type { ResolvedFinetuneSettings } from './settings.js';
@@ -110,7 +110,7 @@ export function readTask(path: string): { task: FinetuneTask } {
 export function taskObjective(
   model: TaskModel,
   data: FinetuneData<TaskExample>,
-  settings: ExampleBatchSettings,
+  settings: ObjectiveSettings,
 ): ExampleObjective {
   if (model instanceof PlugClassifier)
     return classificationObjective(model, data as FinetuneData<ClassificationExample>, settings);

@@ -1,9 +1,14 @@
 // Fine-tuning as training objectives: shuffled batches of examples in, losses and dev scores out.
-import { nn } from '@openplug/torch';
+import { nn, type Tensor } from '@openplug/torch';
 import { type ForwardOptions, indexTensor, lmLoss, textBatch } from '../model/index.js';
 import { type BatchPosition, packStage2, type SampleLength } from '../pretrain/samples/index.js';
 import type { StepLosses, TrainingObjective } from '../train/index.js';
 import { lengthOfAll, type PlugChooser } from './chooser.js';
+import {
+  type ClassificationLossOptions,
+  smoothedCrossEntropy,
+  symmetricDivergence,
+} from './classification-loss.js';
 import type { PlugClassifier } from './classifier.js';
 import { evaluateChooser, evaluateClassifier, evaluateGeneration, evaluateSpanReader } from './evaluation.js';
 import { type ExampleBatchSettings, exampleStream } from './example-batches.js';
@@ -17,6 +22,9 @@ import type {
 import { type PlugGenerator, targetLengths } from './generator.js';
 import type { PlugSpanReader } from './span-reader.js';
 
+/** How batches are made, and what is added to the loss. */
+export type ObjectiveSettings = ExampleBatchSettings & Partial<ClassificationLossOptions>;
+
 /** An objective over examples, with what planning a run needs to know of them. */
 export interface ExampleObjective extends Omit<TrainingObjective, 'isDone'> {
   /** Lengths of the training examples in tokens. */
@@ -25,24 +33,30 @@ export interface ExampleObjective extends Omit<TrainingObjective, 'isDone'> {
   readonly truncated: number;
 }
 
-/** Cross-entropy of the labels. */
+/** Cross-entropy of the labels, with what `settings` add to it. */
 export function classificationObjective(
   classifier: PlugClassifier,
   { train, dev = [] }: FinetuneData<ClassificationExample>,
-  settings: ExampleBatchSettings,
+  settings: ObjectiveSettings,
 ): ExampleObjective {
+  const { labelSmoothing = 0, rDrop = 0 } = settings;
   const texts = train.map((example) => classifier.encode(example));
   const lengths = texts.map((text) => ({ source: text.inputIds.length, target: 0 }));
   return objectiveOf(lengths, settings, {
     truncated: texts.filter((text) => text.truncated).length,
-    losses(indices, options) {
-      const batch = indices.map((index) => texts[index]!);
-      const labels = indexTensor(indices.map((index) => train[index]!.label));
-      return {
-        loss: nn.crossEntropy(classifier.logits(batch, options), labels),
-        parts: {},
-        numTokens: batch.reduce((sum, text) => sum + text.inputIds.length, 0),
-      };
+    losses(indices, options): StepLosses {
+      const once = indices.map((index) => texts[index]!);
+      // Dropout differs by place in the batch, so two copies of it are two passes.
+      const batch = rDrop > 0 ? [...once, ...once] : once;
+      const numTokens = batch.reduce((sum, text) => sum + text.inputIds.length, 0);
+      const rows = indices.map((index) => train[index]!.label);
+      const labels = indexTensor(rDrop > 0 ? [...rows, ...rows] : rows);
+      const logits = classifier.logits(batch, options);
+      const loss = smoothedCrossEntropy(logits, labels, labelSmoothing);
+      if (rDrop === 0) return { loss, parts: {}, numTokens };
+      const [first, second] = logits.split(rows.length, 0) as [Tensor, Tensor];
+      const divergence = symmetricDivergence(first, second);
+      return { loss: loss.add(divergence.mul(rDrop)), parts: { divergence }, numTokens };
     },
     evaluate(forward): Record<string, number> {
       if (dev.length === 0) return {};

@@ -49,6 +49,59 @@ export const finetuneSchema = z.strictObject({
     .lt(1)
     .optional()
     .describe("on hidden states and attention; default: the model's own"),
+  loraRank: z
+    .int()
+    .min(0)
+    .default(0)
+    .describe(
+      'train adapters of this width beside the frozen model (LoRA): a third of the memory; 0: train all',
+    ),
+  loraAlpha: z
+    .number()
+    .positive()
+    .optional()
+    .describe('adapters are scaled by this over their rank; default: 2 × rank'),
+  loraTargets: z
+    .array(z.string())
+    .default([])
+    .describe('ends of the names of adapted layers, query_key_value for example; default: all linear layers'),
+  loraSave: z
+    .enum(['merged', 'adapter'])
+    .default('merged')
+    .describe("the finished model: whole, or adapter files in PEFT's layout that need --model beside them"),
+  headOnly: z.boolean().default(false).describe("train the task's own layer alone, on a frozen encoder"),
+  layerDecay: z
+    .number()
+    .gt(0)
+    .max(1)
+    .default(1)
+    .describe('each encoder layer learns this much slower than the one above it; 1: all alike'),
+  labelSmoothing: z
+    .number()
+    .min(0)
+    .lt(1)
+    .default(0)
+    .describe('classification: share of the target that is spread over all labels'),
+  rDrop: z
+    .number()
+    .min(0)
+    .default(0)
+    .describe(
+      'classification: weight of the divergence of two passes with different dropout (R-Drop); 0: off',
+    ),
+  adversarial: z
+    .number()
+    .min(0)
+    .default(0)
+    .describe(
+      'each batch again with the word embeddings moved this far against it (FGM), 1 is usual; 0: off',
+    ),
+  averageDecay: z
+    .number()
+    .min(0)
+    .lt(1)
+    .default(0)
+    .describe('evaluate and keep a moving average of the weights (EMA), 0.99 is usual; 0: off'),
   evaluateEvery: z
     .int()
     .min(0)
@@ -71,6 +124,7 @@ export type ResolvedFinetuneSettings = z.output<typeof finetuneSchema> & {
   learningRate: number;
   maxLength: number;
   maxTargetLength: number;
+  loraAlpha: number;
 };
 
 /** @throws ConfigError for a value out of range, or a length past the model's window */
@@ -85,6 +139,7 @@ export function resolveFinetuneSettings(
     throw new ConfigError(`Fine-tuning settings: ${issue?.path.join('.')}: ${issue?.message}.`);
   }
   const settings = checked.data;
+  checkMethods(settings, task);
   const { defaults = {} } = task;
   const window = config.maxPositionEmbeddings;
   for (const name of ['maxLength', 'maxTargetLength'] as const)
@@ -93,16 +148,41 @@ export function resolveFinetuneSettings(
   return {
     ...settings,
     epochs: settings.epochs ?? defaults.epochs ?? 3,
-    learningRate: settings.learningRate ?? defaults.learningRate ?? defaultLearningRate(config),
+    learningRate: settings.learningRate ?? defaults.learningRate ?? defaultLearningRate(config, settings),
+    loraAlpha: settings.loraAlpha ?? 2 * settings.loraRank,
     maxLength: settings.maxLength ?? Math.min(defaults.maxLength ?? 512, window),
     maxTargetLength: settings.maxTargetLength ?? Math.min(defaults.maxTargetLength ?? 128, window),
   };
+}
+
+/** @throws ConfigError for what contradicts each other, or the kind of task */
+function checkMethods(settings: z.output<typeof finetuneSchema>, { name, kind }: FinetuneTask): void {
+  const { loraRank, headOnly, fromScratch, labelSmoothing, rDrop, initialHead } = settings;
+  if (headOnly && loraRank > 0)
+    throw new ConfigError('headOnly trains no adapters: leave it out, or loraRank.');
+  if (headOnly && kind === 'generation')
+    throw new ConfigError(
+      `headOnly: the task ${name} is generation and has no layer of its own. Use loraRank.`,
+    );
+  if (fromScratch && (headOnly || loraRank > 0))
+    throw new ConfigError('fromScratch has nothing to adapt: leave out headOnly and loraRank.');
+  if (settings.adversarial > 0 && (headOnly || loraRank > 0))
+    throw new ConfigError('adversarial moves word embeddings, which are frozen with headOnly and loraRank.');
+  if (kind !== 'classification' && (labelSmoothing > 0 || rDrop > 0 || initialHead === 'sentence'))
+    throw new ConfigError(
+      `labelSmoothing, rDrop and initialHead "sentence" are for classification, but the task ${name} is ${kind}.`,
+    );
 }
 
 /**
  * 5e-5 at hidden size 768 (Devlin et al. 2019 used 2e-5 to 5e-5) and in inverse proportion to the width: 3e-4 at
  * 128 and 1.5e-4 at 256, within the grid that Turc et al. 2019 (arXiv 1908.08962) searched for small BERTs.
  */
-function defaultLearningRate({ hiddenSize }: PlugConfig): number {
-  return Number(((5e-5 * 768) / hiddenSize).toPrecision(3));
+function defaultLearningRate(
+  { hiddenSize }: PlugConfig,
+  { loraRank, headOnly }: z.output<typeof finetuneSchema>,
+): number {
+  // Adapters start at zero and take about ten times the rate (Hu et al. 2021, table D.9); so does a head alone.
+  const factor = loraRank > 0 || headOnly ? 10 : 1;
+  return Number(((factor * 5e-5 * 768) / hiddenSize).toPrecision(3));
 }

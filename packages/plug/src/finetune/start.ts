@@ -1,8 +1,16 @@
 // The models that fine-tuning starts from.
 import { noGrad, tensor } from '@openplug/torch';
-import { loadModel, readModelConfig } from '../checkpoint/index.js';
+import { type LoadOptions, loadModel, readModelConfig } from '../checkpoint/index.js';
 import { ConfigError } from '../errors.js';
-import { newParameters, type ParameterSource, type PlugConfig, PlugModel } from '../model/index.js';
+import {
+  frozenLayers,
+  LoraLayers,
+  newParameters,
+  type ParameterSource,
+  type PlugConfig,
+  PlugModel,
+} from '../model/index.js';
+import { chooseDType } from '../pretrain/index.js';
 import { loadTokenizer } from '../text/index.js';
 import { PlugChooser } from './chooser.js';
 import { PlugClassifier } from './classifier.js';
@@ -31,7 +39,7 @@ export function startEncoderTask(
   const fresh = newParameters(settings.seed);
   const model = settings.fromScratch
     ? new PlugModel(config, fresh)
-    : loadModel(folder, { encoderOnly: true, changes: dropoutOf(settings) });
+    : loadForTraining(folder, settings, { encoderOnly: true });
   const { maxLength } = settings;
   try {
     const head = settings.initialHead === 'sentence' ? sentenceRows(model, task) : fresh;
@@ -56,10 +64,9 @@ export function startGenerator(
   settings: ResolvedFinetuneSettings,
 ): PlugGenerator {
   const tokenizer = loadTokenizer(folder);
-  const changes = dropoutOf(settings);
   const model = settings.fromScratch
-    ? new PlugModel({ ...readModelConfig(folder), ...changes }, newParameters(settings.seed))
-    : loadModel(folder, { changes });
+    ? new PlugModel({ ...readModelConfig(folder), ...dropoutOf(settings) }, newParameters(settings.seed))
+    : loadForTraining(folder, settings, {});
   try {
     checkVocabulary(folder, tokenizer, model.config.originalVocabSize);
     return new PlugGenerator(model, tokenizer, task, settings);
@@ -67,6 +74,27 @@ export function startGenerator(
     model[Symbol.dispose]();
     throw error;
   }
+}
+
+/** All of the model, its adapters, or nothing of it is to be trained. */
+function loadForTraining(
+  folder: string,
+  settings: ResolvedFinetuneSettings,
+  options: LoadOptions,
+): PlugModel {
+  const changes = dropoutOf(settings);
+  const { loraRank: rank, loraAlpha: alpha, loraTargets: targets, headOnly, seed } = settings;
+  if (headOnly) return loadModel(folder, { ...options, changes, layers: frozenLayers });
+  if (rank === 0) return loadModel(folder, { ...options, changes });
+  const layers = new LoraLayers({ rank, alpha, targets, base: folder }, chooseDType(settings.dtype));
+  const model = loadModel(folder, { ...options, changes, layers, adapters: newParameters(seed) });
+  try {
+    layers.checkTargets();
+  } catch (error) {
+    model[Symbol.dispose]();
+    throw error;
+  }
+  return model;
 }
 
 function dropoutOf({ dropout }: ResolvedFinetuneSettings): Partial<PlugConfig> {

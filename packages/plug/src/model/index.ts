@@ -25,6 +25,14 @@ export {
   tiedPrecision,
   trainableLayers,
 } from './layers.js';
+export {
+  adapterPrefix,
+  adapterProduct,
+  frozenLayers,
+  isAdapter,
+  LoraLayers,
+  type LoraSettings,
+} from './lora.js';
 export { lmLoss, mlmLoss, sentenceLoss } from './losses.js';
 export { listParameters, type ParameterInfo } from './parameter-list.js';
 export {

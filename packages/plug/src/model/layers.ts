@@ -1,6 +1,7 @@
 // The layers that everything is made of. What differs between training, precisions and quantisation is how linear
 // layers are made; the forward pass does not know.
 import { aten, type DType, nn, prefetch, type Tensor } from '@openplug/torch';
+import type { LoraSettings } from './lora.js';
 import type { ParameterScope } from './parameters.js';
 
 /** gelu in its exact erf form, or by tanh as in Hendrycks and Gimpel 2016 (arXiv 1606.08415) and `gelu_new`. */
@@ -21,6 +22,10 @@ export type Product = (x: Tensor, bias?: Tensor) => Tensor;
 export interface LinearLayers {
   /** How the weights are packed for inference; absent from layers that can be trained and saved. */
   readonly precision?: nn.Precision;
+  /** Whether a parameter is trained. Default: all of layers without a precision. */
+  trains?(name: string): boolean;
+  /** The adapters beside these layers, if there are any. */
+  readonly lora?: LoraSettings;
   /** A layer with a bias, of the parameters `weight` [out, in] and `bias` [out] in `scope`. */
   linear(scope: ParameterScope, inputSize: number, outputSize: number, std: number): Linear;
   /** The parameter `weight` [rows, width] in `scope`. */
@@ -31,7 +36,8 @@ export interface LinearLayers {
   unused(scope: ParameterScope, inputSize: number, outputSize: number, std: number): void;
 }
 
-function byTanh(activation: Activation | undefined, x: Tensor): Tensor {
+/** The gelu by tanh, where that is asked for. */
+export function byTanh(activation: Activation | undefined, x: Tensor): Tensor {
   return activation === 'gelu_new' ? aten.gelu(x, 'tanh') : x;
 }
 

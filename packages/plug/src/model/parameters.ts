@@ -86,9 +86,14 @@ export function choosingParameters(
   special: ParameterSource,
   general: ParameterSource,
 ): ParameterSource {
+  const of = (name: string): ParameterSource =>
+    prefixes.some((prefix) => name.startsWith(prefix)) ? special : general;
   return {
-    get: (name, shape, initializer) =>
-      (prefixes.some((prefix) => name.startsWith(prefix)) ? special : general).get(name, shape, initializer),
+    get: (name, shape, initializer) => of(name).get(name, shape, initializer),
+    borrow(name, shape, initializer) {
+      const source = of(name);
+      return (source.borrow ?? source.get).call(source, name, shape, initializer);
+    },
   };
 }
 
@@ -128,7 +133,8 @@ export class ParameterScope {
   get(name: string, shape: readonly number[], initializer: Initializer): Tensor {
     const full = this.nameOf(name);
     const parameter = this.#parts.source.get(full, shape, initializer);
-    parameter.requiresGrad = this.#parts.layers.precision === undefined;
+    const { layers } = this.#parts;
+    parameter.requiresGrad = layers.trains ? layers.trains(full) : layers.precision === undefined;
     this.#parts.parameters.set(full, parameter);
     return parameter;
   }
@@ -137,6 +143,19 @@ export class ParameterScope {
   borrow(name: string, shape: readonly number[], initializer: Initializer): Tensor {
     const { source } = this.#parts;
     return (source.borrow ?? source.get).call(source, this.nameOf(name), shape, initializer);
+  }
+
+  /** One parameter that is never trained, recorded under its full name, in the dtype that it is used in. */
+  frozen(name: string, shape: readonly number[], initializer: Initializer, dtype: DType): Tensor {
+    using stored = this.borrow(name, shape, initializer);
+    const parameter = noGrad(() => aten.clone(stored.to(dtype)));
+    this.#parts.parameters.set(this.nameOf(name), parameter);
+    return parameter;
+  }
+
+  /** This scope with something in front of all names. */
+  under(prefix: string): ParameterScope {
+    return new ParameterScope(this.#parts, prefix + this.#prefix);
   }
 
   /** A linear layer of this scope's `weight` and `bias`. */

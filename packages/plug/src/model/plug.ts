@@ -10,6 +10,7 @@ import { Encoder } from './encoder.js';
 import type { ForwardOptions } from './forward.js';
 import { MaskedLmHead, SentenceHead, withoutPaddingVocab } from './heads.js';
 import { type LinearLayers, trainableLayers } from './layers.js';
+import type { LoraSettings } from './lora.js';
 import { type ModelParts, ParameterScope, type ParameterSource } from './parameters.js';
 import { SinusoidalEmbeddings } from './sinusoidal-embeddings.js';
 
@@ -23,6 +24,8 @@ export class PlugModel implements Disposable {
   readonly parameters: ReadonlyMap<string, Tensor>;
   /** How the weights of a model for inference are packed; undefined for one that can be trained and saved. */
   readonly precision: nn.Precision | undefined;
+  /** The adapters that are trained in place of the model, if there are any. */
+  readonly lora: LoraSettings | undefined;
   /** Options of a plain forward pass in this model's precision. */
   readonly inference: ForwardOptions;
   readonly #packed: readonly Tensor[];
@@ -41,6 +44,7 @@ export class PlugModel implements Disposable {
     this.config = config;
     this.parameters = parts.parameters;
     this.precision = precision;
+    this.lora = layers.lora;
     // Next to weights of 8 bits or less fp32 keys and values would be a good part of what a step of decoding reads.
     this.inference =
       precision === 'int8' || precision === 'int4'

@@ -4,6 +4,7 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import { AdamW, backward, type DType, type ProfileEvent, scope, type Tensor } from '@openplug/torch';
 import { CheckpointError, TrainingError } from '../errors.js';
 import { decaysWeight, type ForwardOptions } from '../model/index.js';
+import { withAdversary } from './adversarial.js';
 import { firstNonFinite, largest } from './non-finite.js';
 import type { MetricsLine, RunFolder } from './run-folder.js';
 import { learningRateAt } from './schedule.js';
@@ -13,7 +14,9 @@ import {
   type SavedState,
   saveTrainingState,
   type Trainable,
+  trainedParameters,
 } from './training-state.js';
+import { WeightAverage } from './weight-average.js';
 
 /** One micro-batch's losses. */
 export interface StepLosses {
@@ -62,6 +65,12 @@ export interface TrainerSettings {
   saveEvery: number;
   /** Checkpoints kept. */
   keepLast: number;
+  /** Factor on a parameter's learning rate. Default: 1 for all. */
+  rateFactor?(name: string): number;
+  /** Each micro-batch once more with this parameter moved by `distance` towards a higher loss. Default: not. */
+  adversary?: { parameter: string; distance: number } | undefined;
+  /** Evaluate and keep a moving average of the weights, with this decay. Default: the weights themselves. */
+  averageDecay?: number | undefined;
 }
 
 /** Hears of progress. All calls are synchronous. */
@@ -93,35 +102,43 @@ export async function train(
   listener: TrainingListener = {},
   signal?: AbortSignal,
 ): Promise<TrainingResult> {
-  const { weightDecay, beta2, totalSteps } = settings;
-  const optimizer = new AdamW(model.parameters, { beta2, weightDecay, decays: decaysWeight });
+  const { weightDecay, beta2, totalSteps, averageDecay } = settings;
+  const trained = trainedParameters(model);
+  const optimizer = new AdamW(trained, {
+    beta2,
+    weightDecay,
+    decays: decaysWeight,
+    ...(settings.rateFactor && { rateFactor: settings.rateFactor }),
+  });
+  using average = averageDecay === undefined ? undefined : new WeightAverage(trained, averageDecay);
+  const withAverage = (use: () => void): void => (average ? average.inPlace(use) : use());
   const finished = (): boolean => optimizer.step >= totalSteps || (objective.isDone?.() ?? false);
   const save = (): void => {
     // An update can make weights that no loss has met yet; a checkpoint is good only if they are.
     if (firstNonFinite(model, 'value') !== undefined)
       throw nonFinite('update made weights that are not finite', optimizer.step, model, folder, 'value');
     folder.writeCheckpoint(optimizer.step, settings.keepLast, (path) =>
-      saveTrainingState(path, model, optimizer, objective.position()),
+      saveTrainingState(path, model, optimizer, objective.position(), average),
     );
   };
   try {
-    resume(model, optimizer, objective, folder, listener);
+    resume(model, optimizer, objective, folder, listener, average);
     let lastSaved = optimizer.step;
     const profile = new StepProfile(listener.onProfile?.bind(listener));
     while (!finished()) {
       if (signal?.aborted) break;
       await profile.run(() => trainStep(model, objective, optimizer, settings, folder, listener));
       const { step } = optimizer;
+      average?.update(step);
       const last = step === totalSteps;
       const due = settings.evaluateEvery > 0 && step % settings.evaluateEvery === 0;
       if (due || last || settings.evaluateAt?.includes(step)) {
-        const line: MetricsLine = {
-          kind: 'evaluate',
-          step,
-          ...objective.evaluate({ computeDType: settings.computeDType }),
-        };
-        folder.record(line);
-        listener.onEvaluate?.(line);
+        withAverage(() => {
+          const scores = objective.evaluate({ computeDType: settings.computeDType });
+          const line: MetricsLine = { kind: 'evaluate', step, ...scores };
+          folder.record(line);
+          listener.onEvaluate?.(line);
+        });
       }
       if (last || step % settings.saveEvery === 0) {
         save();
@@ -143,13 +160,14 @@ function resume(
   objective: TrainingObjective,
   folder: RunFolder,
   listener: TrainingListener,
+  average: WeightAverage | undefined,
 ): void {
   folder.removeLeftovers();
   const steps = folder.checkpointSteps();
   for (const step of steps) {
     const path = folder.checkpointPath(step);
     try {
-      const state = restoreTrainingState(path, model, optimizer);
+      const state = restoreTrainingState(path, model, optimizer, average);
       objective.seek(state.position);
       folder.rewindMetrics(state.step);
       listener.onResume?.(state.step);
@@ -177,22 +195,32 @@ function trainStep(
   const { accumulationSteps } = settings;
   const sums: Record<string, number> = {};
   let numTokens = 0;
+  const scaled = (loss: Tensor): Tensor => (accumulationSteps === 1 ? loss : loss.div(accumulationSteps));
   for (let micro = 0; micro < accumulationSteps; micro++) {
-    scope(() => {
-      const options: ForwardOptions = {
-        computeDType: settings.computeDType,
-        dropoutSeed: dropoutSeed(settings.seed, step, micro),
-        recomputeLayers: settings.recomputeLayers,
-      };
-      const losses = objective.nextLosses(step, options);
-      const value = losses.loss.item();
-      if (!Number.isFinite(value)) throw nonFinite(`loss is ${value}`, step, model, folder, 'value');
-      backward(accumulationSteps === 1 ? losses.loss : losses.loss.div(accumulationSteps));
-      sums.loss = (sums.loss ?? 0) + value / accumulationSteps;
-      for (const [name, part] of Object.entries(losses.parts))
-        sums[name] = (sums[name] ?? 0) + part.item() / accumulationSteps;
-      numTokens += losses.numTokens;
-    });
+    const options: ForwardOptions = {
+      computeDType: settings.computeDType,
+      dropoutSeed: dropoutSeed(settings.seed, step, micro),
+      recomputeLayers: settings.recomputeLayers,
+    };
+    const position = objective.position();
+    const learn = (): void =>
+      scope(() => {
+        const losses = objective.nextLosses(step, options);
+        const value = losses.loss.item();
+        if (!Number.isFinite(value)) throw nonFinite(`loss is ${value}`, step, model, folder, 'value');
+        backward(scaled(losses.loss));
+        sums.loss = (sums.loss ?? 0) + value / accumulationSteps;
+        for (const [name, part] of Object.entries(losses.parts))
+          sums[name] = (sums[name] ?? 0) + part.item() / accumulationSteps;
+        numTokens += losses.numTokens;
+      });
+    const { adversary } = settings;
+    if (!adversary) learn();
+    else
+      withAdversary(model.parameters.get(adversary.parameter)!, adversary.distance, learn, () => {
+        objective.seek(position);
+        scope(() => backward(scaled(objective.nextLosses(step, options).loss)));
+      });
   }
   const gradientNorm = optimizer.gradientNorm();
   if (!Number.isFinite(gradientNorm))

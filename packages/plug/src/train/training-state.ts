@@ -12,6 +12,7 @@ import {
 } from '@openplug/torch';
 import { z } from 'zod';
 import { CheckpointError } from '../errors.js';
+import { averageFile, type WeightAverage } from './weight-average.js';
 
 const optimizerFile = 'optimizer.safetensors';
 
@@ -22,10 +23,15 @@ export type SavedState = z.infer<typeof stateSchema>;
 
 /** What is trained: a model, or a model with a head of its own. */
 export interface Trainable {
-  /** All that the optimiser changes, by name. */
+  /** By name; those with `requiresGrad` are what the optimiser changes. */
   readonly parameters: ReadonlyMap<string, Tensor>;
-  /** Writes every parameter into the folder under its name, in one or several `.safetensors` files. */
+  /** Writes every trained parameter into the folder under its name, in one or several `.safetensors` files. */
   save(folder: string): void;
+}
+
+/** What the optimiser changes. */
+export function trainedParameters({ parameters }: Trainable): ReadonlyMap<string, Tensor> {
+  return new Map([...parameters].filter(([, parameter]) => parameter.requiresGrad));
 }
 
 /** Fills `folder` with the whole state. */
@@ -34,8 +40,10 @@ export function saveTrainingState(
   model: Trainable,
   optimizer: AdamW,
   position: SavedState['position'],
+  average?: WeightAverage,
 ): void {
   model.save(folder);
+  average?.save(folder);
   writeSafetensors(join(folder, optimizerFile), optimizer.state());
   writeFileSync(join(folder, 'state.json'), `${JSON.stringify({ step: optimizer.step, position })}\n`);
 }
@@ -44,7 +52,12 @@ export function saveTrainingState(
  * Puts a saved state into `model` and `optimizer`. Everything is checked before anything is changed.
  * @throws CheckpointError when a file is damaged or belongs to another model
  */
-export function restoreTrainingState(folder: string, model: Trainable, optimizer: AdamW): SavedState {
+export function restoreTrainingState(
+  folder: string,
+  model: Trainable,
+  optimizer: AdamW,
+  average?: WeightAverage,
+): SavedState {
   const statePath = join(folder, 'state.json');
   let state: SavedState;
   try {
@@ -55,11 +68,12 @@ export function restoreTrainingState(folder: string, model: Trainable, optimizer
   const files: SafetensorsFile[] = [];
   try {
     for (const name of readdirSync(folder))
-      if (name.endsWith('.safetensors') && name !== optimizerFile)
+      if (name.endsWith('.safetensors') && name !== optimizerFile && name !== averageFile)
         files.push(openSafetensors(join(folder, name)));
     using moments = openSafetensors(join(folder, optimizerFile));
     const found = new Map<string, SafetensorsFile>();
-    for (const [name, parameter] of model.parameters) {
+    const trained = trainedParameters(model);
+    for (const [name, parameter] of trained) {
       const file = files.find((candidate) => candidate.has(name));
       if (!file) throw new CheckpointError(`${folder}: no file holds the parameter "${name}".`);
       const { shape } = file.info(name);
@@ -69,9 +83,10 @@ export function restoreTrainingState(folder: string, model: Trainable, optimizer
         );
       found.set(name, file);
     }
+    average?.restore(folder);
     // First, as it refuses a state that does not fit; the weights are known to fit.
     optimizer.restore(state.step, (name) => (moments.has(name) ? moments.tensor(name) : undefined));
-    for (const [name, parameter] of model.parameters) {
+    for (const [name, parameter] of trained) {
       using stored = found.get(name)!.tensor(name);
       noGrad(() => parameter.copy_(stored));
     }
