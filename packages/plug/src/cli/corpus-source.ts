@@ -11,9 +11,11 @@ import {
   readJsonLines,
   readPlainText,
   readPoetryDocuments,
+  splitSentences,
   type TextDocument,
 } from '../corpus/index.js';
 import { ConfigError } from '../errors.js';
+import { findTask, readInputs } from '../finetune/index.js';
 
 const TEXT = ['.txt'];
 const JSON_LINES = ['.jsonl', '.ndjson'];
@@ -30,6 +32,11 @@ export const sourceFields = {
     .array(z.enum(['all', ...poetryCollections]))
     .default([])
     .describe('collections of the chinese-poetry package, poems of one author joined into documents'),
+  task: z
+    .string()
+    .optional()
+    .describe('name of a task or a task file: the texts of the rows in --task-data, without their labels'),
+  taskData: z.array(z.string()).default([]).describe('files of that task, labelled or not; never test files'),
   poetryLimit: z.int().min(1).optional().describe('at most this many poems of each collection'),
   boundary: z
     .enum(['blankLine', 'file'])
@@ -51,6 +58,8 @@ export const sourceFields = {
 export interface SourceSettings {
   readonly corpus: readonly string[];
   readonly poetry: readonly ('all' | PoetryCollection)[];
+  readonly task?: string | undefined;
+  readonly taskData: readonly string[];
   readonly poetryLimit?: number | undefined;
   readonly boundary: 'blankLine' | 'file';
   readonly textField: string;
@@ -69,15 +78,36 @@ export function newSourceReport(): SourceReport {
 }
 
 /**
+ * The texts of a task's rows, a document each.
+ * @throws ConfigError when only one of task and data is given, CorpusError when a file cannot be read
+ */
+export async function readTaskDocuments({ task: name, taskData }: SourceSettings): Promise<TextDocument[]> {
+  if (name === undefined && taskData.length === 0) return [];
+  if (name === undefined || taskData.length === 0)
+    throw new ConfigError('--task and --task-data go together: the task says which columns hold text.');
+  const inputs = await readInputs(taskData, findTask(name));
+  return inputs.map((input, index) => {
+    const { id: _, ...fields } = input;
+    const texts = Object.values(fields).flat() as string[];
+    return { id: `${name} ${index}`, sentences: texts.flatMap((text) => splitSentences(text)), source: name };
+  });
+}
+
+/**
  * The documents of all sources, files first, one at a time.
  * Throws ConfigError when there is no source, CorpusError when one cannot be read.
  */
-export function* readSources(settings: SourceSettings, report: SourceReport): Generator<TextDocument> {
-  if (settings.corpus.length === 0 && settings.poetry.length === 0) {
+export function* readSources(
+  settings: SourceSettings,
+  report: SourceReport,
+  taskDocuments: readonly TextDocument[] = [],
+): Generator<TextDocument> {
+  if (settings.corpus.length === 0 && settings.poetry.length === 0 && taskDocuments.length === 0) {
     throw new ConfigError(
       'No text is given: name files with --corpus, or collections with --poetry (for example --poetry tang).',
     );
   }
+  yield* taskDocuments;
   const { boundary, textField, idField, invalidUtf8, invalidJson } = settings;
   for (const path of settings.corpus) {
     const kinds = kindsOf(path);

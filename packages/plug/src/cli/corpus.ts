@@ -14,7 +14,13 @@ import {
 import { ConfigError, CorpusError } from '../errors.js';
 import { loadTokenizer } from '../text/index.js';
 import { defineCommand, defineGroup } from './command.js';
-import { newSourceReport, readingNotes, readSources, sourceFields } from './corpus-source.js';
+import {
+  newSourceReport,
+  readingNotes,
+  readSources,
+  readTaskDocuments,
+  sourceFields,
+} from './corpus-source.js';
 import { createProgress } from './progress.js';
 
 const SPLITS = ['train', 'heldOut'] as const;
@@ -56,12 +62,16 @@ function registerBuild(group: Command): void {
         'plug corpus build --corpus texts/ --tokenizer vocab.txt --held-out-fraction 0.05 --out runs/texts',
         'own files',
       ],
+      [
+        'plug corpus build --task tnews --task-data data/tnews/train.json --tokenizer runs/vocabulary --out runs/task-texts',
+        "a task's texts, to go on pre-training on",
+      ],
     ],
-    run({ settings }) {
+    async run({ settings }) {
       const { heldOutFraction, shardBytes, overwrite, maxDocuments } = settings;
       const tokenizer = loadTokenizer(settings.tokenizer);
       const report = newSourceReport();
-      const documents = take(readSources(settings, report), maxDocuments);
+      const documents = take(readSources(settings, report, await readTaskDocuments(settings)), maxDocuments);
       const progress = createProgress({ label: 'encoding', total: maxDocuments ?? 0, unit: 'documents' });
       const onProgress = (done: number) => progress.update(done);
       const options = { heldOutFraction, shardBytes, overwrite, onProgress };

@@ -34,6 +34,10 @@ export function registerPretrain(program: Command): void {
         'plug pretrain --stage 2 --init runs/stage1 --corpus runs/poetry --tokenizer runs/vocabulary --size tiny --total-steps 4000 --out runs/stage2',
         'adds a decoder and trains it to continue texts',
       ],
+      [
+        'plug pretrain --stage 1 --init runs/stage2 --corpus runs/task-texts --tokenizer runs/vocabulary --total-steps 500 --out runs/adapted',
+        "lets the encoder go on learning on a task's own text, before fine-tuning",
+      ],
     ],
     interruptible: true,
     async run({ settings: given, resolved, signal }) {

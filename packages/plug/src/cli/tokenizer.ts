@@ -3,6 +3,7 @@ import { existsSync, mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Command } from 'commander';
 import { z } from 'zod';
+import type { TextDocument } from '../corpus/index.js';
 import { ConfigError } from '../errors.js';
 import { loadTokenizer, tokenizerFromVocabulary, trainVocabulary } from '../text/index.js';
 import { defineCommand, defineGroup } from './command.js';
@@ -10,6 +11,7 @@ import {
   newSourceReport,
   readingNotes,
   readSources,
+  readTaskDocuments,
   type SourceReport,
   type SourceSettings,
   sourceFields,
@@ -45,7 +47,7 @@ function registerTrain(group: Command): void {
         'own files',
       ],
     ],
-    run({ settings }) {
+    async run({ settings }) {
       const { out, vocabSize, minFrequency, lowerCase: doLowerCase } = settings;
       if (existsSync(join(out, 'vocab.txt')) && !settings.overwrite) {
         throw new ConfigError(
@@ -54,7 +56,7 @@ function registerTrain(group: Command): void {
       }
       const report = newSourceReport();
       const counts = { documents: 0, characters: 0 };
-      const texts = textsOf(settings, report, counts);
+      const texts = textsOf(settings, report, counts, await readTaskDocuments(settings));
       const tokens = trainVocabulary(texts, { vocabSize, minFrequency, doLowerCase });
       mkdirSync(out, { recursive: true });
       tokenizerFromVocabulary(tokens, { doLowerCase }).save(out);
@@ -72,9 +74,10 @@ function* textsOf(
   settings: SourceSettings,
   report: SourceReport,
   counts: { documents: number; characters: number },
+  taskDocuments: readonly TextDocument[],
 ): Generator<string> {
   const progress = createProgress({ label: 'reading', total: 0, unit: 'documents' });
-  for (const document of readSources(settings, report)) {
+  for (const document of readSources(settings, report, taskDocuments)) {
     const text = document.sentences.join('\n');
     counts.documents += 1;
     counts.characters += text.length;

@@ -154,7 +154,6 @@ describe('settings', () => {
     await refused({ threads: 2 }, /threads = 1, now it is 2/);
     await refused({ dtype: 'bfloat16' }, /dtype = "float32", now it is "bfloat16"/);
     await refused({ maxLength: 33 }, /maxLength.*maxPositions is 32/);
-    await refused({ init: places.corpus }, /--init/);
     await refused({ minSideLength: 11 }, /minSideLength \(11\)/);
     await refused({ out: nextOut(), tokensPerBatch: 16 }, /tokensPerBatch is 16/);
   });

@@ -3,7 +3,7 @@ import { existsSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { type DType, hasFastBFloat16, setNumThreads } from '@openplug/torch';
-import { loadModel, resolveModelFolder, saveModel } from '../checkpoint/index.js';
+import { loadModel, readModelConfig, resolveModelFolder, saveModel } from '../checkpoint/index.js';
 import { type MappedTokenCorpus, openTokenCorpus, vocabularySha256 } from '../corpus/index.js';
 import { ConfigError } from '../errors.js';
 import {
@@ -94,7 +94,7 @@ export function chooseDType(dtype: PretrainSettings['dtype']): DType {
 }
 
 function checkSettings(settings: PretrainSettings): void {
-  const { stage, init, maxPositions, maxLength, maxSideLength, minSideLength } = settings;
+  const { stage, maxPositions, maxLength, maxSideLength, minSideLength } = settings;
   const longest = stage === 1 ? maxLength : maxSideLength + 2;
   if (longest > maxPositions)
     throw new ConfigError(
@@ -103,10 +103,6 @@ function checkSettings(settings: PretrainSettings): void {
   if (minSideLength > maxSideLength)
     throw new ConfigError(
       `minSideLength (${minSideLength}) is larger than maxSideLength (${maxSideLength}).`,
-    );
-  if (stage === 1 && init !== undefined)
-    throw new ConfigError(
-      '--init starts stage 2 from a model of stage 1; stage 1 itself starts from nothing.',
     );
 }
 
@@ -133,33 +129,46 @@ function startModel(settings: PretrainSettings, tokenizer: Tokenizer): PlugModel
     attentionProbsDropoutProb: settings.dropout,
   };
   const config = plugConfigOfSize(settings.size, tokenizer.vocabSize, changes);
+  const decoderLess = settings.stage === 1 ? { decHiddenLayers: 0 } : {};
   const fresh = newParameters(settings.seed);
-  if (settings.stage === 1) return new PlugModel({ ...config, decHiddenLayers: 0 }, fresh);
-  if (settings.init === undefined) return new PlugModel(config, fresh);
+  if (settings.init === undefined) return new PlugModel({ ...config, ...decoderLess }, fresh);
   const folder = resolveModelFolder(settings.init);
-  using encoder = loadModel(folder, { encoderOnly: true });
-  const { maxPositionEmbeddings } = encoder.config;
-  if (settings.maxSideLength + 2 > maxPositionEmbeddings)
-    throw new ConfigError(
-      `Texts can have ${settings.maxSideLength + 2} tokens (maxSideLength + 2 special tokens), but the model in ${folder} ` +
-        `has ${maxPositionEmbeddings} positions. Set maxSideLength to ${maxPositionEmbeddings - 2} or less.`,
-    );
-  if (encoder.config.originalVocabSize !== tokenizer.vocabSize)
-    throw new ConfigError(
-      `${folder} has ${encoder.config.originalVocabSize} vocabulary entries, the tokenizer ${tokenizer.vocabSize}.`,
-    );
+  const start = readModelConfig(folder);
+  checkStart(folder, start, settings, tokenizer);
   const { hiddenDropoutProb, attentionProbsDropoutProb } = config;
-  const combined = {
-    ...encoder.config,
-    decHiddenLayers: config.decHiddenLayers,
-    hiddenDropoutProb,
-    attentionProbsDropoutProb,
-  };
+  const dropout = { hiddenDropoutProb, attentionProbsDropoutProb };
+  // What is there already goes on learning; stage 2 adds the decoder that a model of stage 1 lacks.
+  if (settings.stage === 1 || start.decHiddenLayers > 0)
+    return loadModel(folder, { encoderOnly: settings.stage === 1, changes: dropout });
+  using encoder = loadModel(folder);
+  const combined = { ...encoder.config, decHiddenLayers: config.decHiddenLayers, ...dropout };
   const stored = {
     has: (name: string) => encoder.parameters.has(name),
     tensor: (name: string) => encoder.parameters.get(name)!.detach(),
   };
   return new PlugModel(combined, choosingParameters(['decoder.'], fresh, storedParameters(stored, folder)));
+}
+
+/** @throws ConfigError when the model to start from does not fit the texts or the tokenizer */
+function checkStart(
+  folder: string,
+  { maxPositionEmbeddings, originalVocabSize }: PlugConfig,
+  { stage, maxLength, maxSideLength }: PretrainSettings,
+  tokenizer: Tokenizer,
+): void {
+  const [longest, setting, room] =
+    stage === 1
+      ? [maxLength, 'maxLength', maxPositionEmbeddings]
+      : [maxSideLength + 2, 'maxSideLength', maxPositionEmbeddings - 2];
+  if (longest > maxPositionEmbeddings)
+    throw new ConfigError(
+      `Texts can have ${longest} tokens${stage === 1 ? '' : ' (maxSideLength + 2 special tokens)'}, but the model in ${folder} ` +
+        `has ${maxPositionEmbeddings} positions. Set ${setting} to ${room} or less.`,
+    );
+  if (originalVocabSize !== tokenizer.vocabSize)
+    throw new ConfigError(
+      `${folder} has ${originalVocabSize} vocabulary entries, the tokenizer ${tokenizer.vocabSize}.`,
+    );
 }
 
 function makeObjective(

@@ -8,7 +8,12 @@ export const pretrainSchema = z.strictObject({
   corpus: z.string().describe('token corpus: a folder with train/ and heldOut/, made by `plug corpus build`'),
   tokenizer: z.string().describe('folder with vocab.txt, or a vocab.txt, that the corpus was made with'),
   stage: z.int().min(1).max(2).default(1).describe('1: StructBERT encoder; 2: encoder-decoder'),
-  init: z.string().optional().describe('stage 2: model folder or run of stage 1 that starts the encoder'),
+  init: z
+    .string()
+    .optional()
+    .describe(
+      'model folder or run to start from: it goes on learning, on other text for example; stage 2 adds a decoder to a model of stage 1',
+    ),
   size: z.enum(sizeNames).default('tiny').describe('model size; with --init, of the decoder that is added'),
   maxPositions: z.int().min(8).default(514).describe('longest text in tokens, special tokens included'),
   initializerRange: z.number().positive().default(0.00707).describe('standard deviation of initial weights'),
