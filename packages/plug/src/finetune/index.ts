@@ -68,3 +68,12 @@ export {
 } from './task.js';
 export { readTaskFile, type TaskFile } from './task-file.js';
 export { builtInTasks, findTask } from './tasks/built-in.js';
+export {
+  runTrials,
+  type Spread,
+  searchChanges,
+  seedChanges,
+  spreadOf,
+  type Trial,
+  type TrialsResult,
+} from './trials.js';
