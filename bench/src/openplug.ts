@@ -16,6 +16,23 @@ export {
   type TokenDocument,
   tokenCorpusFromDocuments,
 } from '../../packages/plug/dist/corpus/index.js';
+export {
+  accuracy,
+  type ClassifierExample,
+  majorityAccuracy,
+  markdownTable,
+  trainBigramClassifier,
+} from '../../packages/plug/dist/evaluate/index.js';
+export {
+  type FinetuneTask,
+  findTask,
+  readExamples,
+  runTrials,
+  type Spread as SeedSpread,
+  seedChanges,
+  spreadOf as seedSpreadOf,
+  type TaskExample,
+} from '../../packages/plug/dist/finetune/index.js';
 export { generate } from '../../packages/plug/dist/generate/index.js';
 export {
   countParameters,

@@ -1,0 +1,134 @@
+// `npm run results`: the table of docs/results.md. Every cell is a run folder under --out, so an interrupted table goes
+// on where it stopped. The test files are scored by the runs themselves, once, with the checkpoint that dev chose.
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { OpenPlugError } from '@openplug/torch';
+import { BenchmarkError } from '../harness/harness.js';
+import { markdownTable, runTrials, type SeedSpread, seedChanges, seedSpreadOf } from '../openplug.js';
+import { linear, majority } from './baselines.js';
+import { type ResultTask, readResultTask, resultTaskNames } from './tasks.js';
+
+const usage =
+  'Usage: npm run results -- --clue DIR --out DIR --system NAME=MODEL… [--scratch MODEL] [--seeds 3] [--tasks ocnli,…]\n' +
+  '  MODEL may hold {task}, for a model of each task’s own; --scratch gives the shape of the network without pre-training';
+
+/** Accuracy on test over the seeds, and seconds of training and scoring a run took on average. */
+interface Cell extends SeedSpread {
+  seconds: number;
+}
+
+interface Table {
+  systems: string[];
+  tasks: Record<
+    string,
+    { examples: { train: number; dev: number; test: number }; cells: Record<string, Cell> }
+  >;
+}
+
+async function network(
+  task: ResultTask,
+  out: string,
+  { model, fromScratch, seeds }: { model: string; fromScratch: boolean; seeds: number },
+): Promise<Cell> {
+  const { train, dev, test, settings } = task;
+  const timePath = join(out, 'seconds.json');
+  const started = performance.now();
+  const result = await runTrials(
+    task.task,
+    { train, dev, test } as never,
+    { ...settings, model, out, fromScratch, tokensPerBatch: 1024, dtype: 'bfloat16', patience: 0 },
+    seedChanges(1, seeds),
+  );
+  if (!result.finished) throw new BenchmarkError(`${out} was interrupted.`);
+  // Of the start that did the work: a finished run takes no time.
+  if (!existsSync(timePath))
+    writeFileSync(timePath, JSON.stringify((performance.now() - started) / 1000 / seeds));
+  return { ...result.test!, seconds: JSON.parse(readFileSync(timePath, 'utf8')) as number };
+}
+
+function baseline(measure: () => number): Cell {
+  const started = performance.now();
+  const value = measure();
+  return { ...seedSpreadOf([value])!, seconds: (performance.now() - started) / 1000 };
+}
+
+function tableText({ systems, tasks }: Table): string {
+  const columns = ['task (test)', ...systems].map((header, index) => ({
+    header,
+    align: index === 0 ? ('left' as const) : ('right' as const),
+  }));
+  const rows = Object.entries(tasks).map(([name, { examples, cells }]) => [
+    `${name} (${examples.test})`,
+    ...systems.map((system) => {
+      const cell = cells[system];
+      if (!cell) return '–';
+      // The error of a share of this many examples; between seeds, the standard deviation.
+      const error = Math.sqrt((cell.mean * (1 - cell.mean)) / examples.test);
+      const spread = cell.values.length > 1 ? ` (sd ${(100 * cell.standardDeviation).toFixed(1)})` : '';
+      return `${(100 * cell.mean).toFixed(1)} ± ${(100 * error).toFixed(1)}${spread}, ${cell.seconds.toFixed(0)} s`;
+    }),
+  ]);
+  return markdownTable(columns, rows);
+}
+
+async function main(): Promise<void> {
+  const text = { type: 'string' } as const;
+  const { values } = parseArgs({
+    options: {
+      clue: text,
+      out: text,
+      system: { ...text, multiple: true },
+      scratch: text,
+      seeds: { ...text, default: '3' },
+      tasks: text,
+    },
+  });
+  const { clue, out, system = [], scratch } = values;
+  if (clue === undefined || out === undefined) throw new BenchmarkError(usage);
+  const seeds = Number(values.seeds);
+  const names = values.tasks?.split(',') ?? resultTaskNames;
+  const unknown = names.find((name) => !resultTaskNames.includes(name));
+  if (unknown !== undefined)
+    throw new BenchmarkError(`There is no task "${unknown}". There are: ${resultTaskNames.join(', ')}.`);
+  const networks = [
+    ...(scratch === undefined ? [] : [{ name: 'no pre-training', model: scratch, fromScratch: true }]),
+    ...system.map((given) => {
+      const [name, model] = given.split('=', 2) as [string, string | undefined];
+      if (model === undefined) throw new BenchmarkError(`--system ${given}: expected NAME=MODEL.`);
+      return { name, model, fromScratch: false };
+    }),
+  ];
+  mkdirSync(out, { recursive: true });
+  const table: Table = { systems: ['majority', 'linear', ...networks.map(({ name }) => name)], tasks: {} };
+  for (const name of names) {
+    const task = await readResultTask(clue, name);
+    const [train, dev, test] = [task.train.length, task.dev.length, task.test.length];
+    const cells: Record<string, Cell> = {};
+    table.tasks[name] = { examples: { train, dev, test }, cells };
+    cells.majority = baseline(() => majority(task));
+    cells.linear = baseline(() => linear(task));
+    for (const { name: system, model, fromScratch } of networks) {
+      const folder = join(out, name, system.replace(/[^\w-]+/g, '-'));
+      cells[system] = await network(task, folder, {
+        model: model.replace('{task}', name),
+        fromScratch,
+        seeds,
+      });
+      const { mean, standardDeviation, seconds } = cells[system];
+      process.stderr.write(
+        `${name}, ${system}: ${(100 * mean).toFixed(1)} % (sd ${(100 * standardDeviation).toFixed(1)}), ${seconds.toFixed(0)} s\n`,
+      );
+    }
+    writeFileSync(join(out, 'table.json'), `${JSON.stringify(table, null, 2)}\n`);
+  }
+  process.stdout.write(`${tableText(table)}\n${JSON.stringify(table)}\n`);
+}
+
+try {
+  await main();
+} catch (error) {
+  if (!(error instanceof OpenPlugError)) throw error;
+  console.error(`Error: ${error.message}`);
+  process.exitCode = 1;
+}
