@@ -9,13 +9,25 @@ import {
   evaluateTask,
   type FinetuneTask,
   findSplitFiles,
+  type GenerationExample,
   loadTaskModel,
+  PlugGenerator,
   readExamples,
   readTask,
   splitNames,
   type TaskScores,
+  type WrittenScores,
+  writtenScores,
 } from '../finetune/index.js';
 import { chooseDType } from '../pretrain/index.js';
+import {
+  type BoardReport,
+  describeBoard,
+  describeSubmission,
+  reportBoard,
+  type SubmissionReport,
+  writeSubmission,
+} from './board.js';
 import { defineCommand } from './command.js';
 import {
   type ClassifierComparison,
@@ -25,10 +37,27 @@ import {
   describeComparison,
 } from './compare-models.js';
 import { type CorpusScores, evaluateOnCorpus } from './evaluate-corpus.js';
-import { describeScores } from './finetune-scores.js';
+import { describeScores, describeWritten } from './finetune-scores.js';
 
 const schema = z.strictObject({
-  model: z.string().describe('model folder, or the folder of a run that has made a model'),
+  model: z.string().optional().describe('model folder, or the folder of a run that has made a model'),
+  board: z
+    .boolean()
+    .default(false)
+    .describe('the CLUE board: published rows, and the runs that are named as words, of its seven tasks'),
+  submission: z
+    .string()
+    .optional()
+    .describe(
+      'write this zip for the site of CLUE or FewCLUE: predictions of the runs that are named as words',
+    ),
+  written: z
+    .int()
+    .min(0)
+    .default(200)
+    .describe(
+      'source to target: texts to write and compare with their targets (BLEU, ROUGE, Distinct); 0: none',
+    ),
   data: z
     .array(z.string())
     .min(1)
@@ -55,6 +84,8 @@ const schema = z.strictObject({
 });
 
 type Result =
+  | { board: BoardReport }
+  | { submission: SubmissionReport }
   | { comparison: CorpusComparison | ClassifierComparison }
   | { model: string; corpus: CorpusScores }
   | {
@@ -64,20 +95,29 @@ type Result =
       files: string[];
       dropped: number;
       scores: TaskScores;
+      written?: WrittenScores;
     };
 
 export function registerEvaluate(program: Command): void {
   defineCommand(program, {
     name: 'evaluate',
-    summary: 'score a fine-tuned model on examples, or any model on held-out text',
+    summary: 'score a fine-tuned model on examples, or any model on held-out text; the CLUE board',
     description:
       'Classifiers: accuracy with its standard error, macro F1 and the confusion table. Source to target: bits per\n' +
       'character and perplexity of the targets. On a corpus: masked-LM and sentence accuracy, LM perplexity and bits\n' +
       'per character. Against a source: the scores of both on the same batches, how often both choose the same token\n' +
       '(or label), and how far their probabilities are apart.',
+    words: [
+      { name: '[runs...]', description: 'with --board or --submission: finished runs of plug finetune' },
+    ],
     schema,
     examples: [
       ['plug evaluate --model runs/ocnli --data data/ocnli --split dev', 'the dev split of a folder'],
+      ['plug evaluate --board runs/afqmc runs/tnews', 'two of the seven tasks beside the published rows'],
+      [
+        'plug evaluate --submission clue.zip --data data/clue runs/afqmc runs/tnews',
+        'predictions for data/clue/afqmc/test.json and data/clue/tnews/test.json, as the site takes them',
+      ],
       ['plug evaluate --model runs/ocnli --data own.jsonl --json', 'own examples, one JSON object'],
       ['plug evaluate --model runs/quickstart/stage2 --corpus runs/quickstart/corpus', 'held-out text'],
       [
@@ -85,10 +125,25 @@ export function registerEvaluate(program: Command): void {
         'what int4 has cost',
       ],
     ],
-    async run({ settings }): Promise<Result> {
+    async run({ settings, words }): Promise<Result> {
+      if (settings.threads !== undefined) setNumThreads(settings.threads);
+      const scoring = {
+        forward: { computeDType: chooseDType(settings.dtype) },
+        tokensPerBatch: settings.tokensPerBatch,
+      };
+      if (settings.board) return { board: reportBoard(words) };
+      if (settings.submission !== undefined)
+        return {
+          submission: await writeSubmission(settings.submission, words, settings.data ?? [], scoring),
+        };
+      if (words.length > 0)
+        throw new ConfigError(
+          `What is "${words[0]}" for? Runs are named with --board or --submission, models with --model.`,
+        );
+      if (settings.model === undefined)
+        throw new ConfigError('Name a model with --model, or give --board or --submission.');
       if ((settings.data === undefined) === (settings.corpus === undefined))
         throw new ConfigError('Give either --data (examples of the task) or --corpus (held-out text).');
-      if (settings.threads !== undefined) setNumThreads(settings.threads);
       const model = resolveModelFolder(settings.model);
       if (settings.against !== undefined)
         return { comparison: await compare(model, resolveModelFolder(settings.against), settings) };
@@ -98,13 +153,18 @@ export function registerEvaluate(program: Command): void {
       const { task } = readTask(model);
       const files = (settings.data ?? []).flatMap((path) => filesOf(path, task, settings.split));
       const { examples, dropped } = await readExamples(files, task);
-      const { tokensPerBatch } = settings;
       using taskModel = loadTaskModel(model);
-      const scores = evaluateTask(taskModel, examples, { forward: { computeDType }, tokensPerBatch });
+      const scores = evaluateTask(taskModel, examples, scoring);
+      const written =
+        taskModel instanceof PlugGenerator && settings.written > 0
+          ? await writtenScores(taskModel, examples as GenerationExample[], settings.written, scoring)
+          : undefined;
       const labels = task.kind === 'classification' && { labels: task.labels };
-      return { model, task: task.name, ...labels, files, dropped, scores };
+      return { model, task: task.name, ...labels, files, dropped, scores, ...(written && { written }) };
     },
     render(result) {
+      if ('board' in result) return describeBoard(result.board);
+      if ('submission' in result) return describeSubmission(result.submission);
       if ('comparison' in result) return describeComparison(result.comparison);
       if ('corpus' in result) {
         const lines = Object.entries(result.corpus).flatMap(([part, scores]) =>
@@ -115,7 +175,8 @@ export function registerEvaluate(program: Command): void {
         return lines.join('\n');
       }
       const left = result.dropped > 0 ? `\n${result.dropped} rows left out for their label` : '';
-      return describeScores(result.scores, result.labels) + left;
+      const written = result.written ? `\n${describeWritten(result.written)}` : '';
+      return describeScores(result.scores, result.labels) + written + left;
     },
   });
 }

@@ -13,6 +13,7 @@ import { registerInit } from './init.js';
 import { registerInspect } from './inspect.js';
 import { flushOutput, printError } from './output.js';
 import { registerPlan } from './plan.js';
+import { registerPredict } from './predict.js';
 import { registerPretrain } from './pretrain.js';
 import { stopProgress } from './progress.js';
 import { registerQuantize } from './quantize.js';
@@ -31,6 +32,7 @@ const registrations: readonly ((program: Command) => void)[] = [
   registerPretrain,
   registerFinetune,
   registerEvaluate,
+  registerPredict,
   registerGenerate,
   registerQuantize,
   registerInspect,

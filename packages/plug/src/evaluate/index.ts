@@ -1,4 +1,6 @@
 // All but the charts: ECharts takes half a second to load, so who draws imports './charts.js' itself.
+export * from './board.js';
+export * from './bootstrap.js';
 export * from './kneser-ney.js';
 export {
   type BigramClassifier,

@@ -4,7 +4,9 @@ import {
   type Accuracy,
   accuracy,
   bitsPerCharacter,
+  type Interval,
   macroF1,
+  meanInterval,
   perplexity,
   type SpanAccuracy,
   spanAccuracy,
@@ -18,6 +20,8 @@ import type { PlugSpanReader, SpanPrediction } from './span-reader.js';
 
 /** Scores of a classifier. */
 export interface ClassifierScores extends Accuracy {
+  /** Of accuracy, 95 %, by bootstrap. */
+  interval: Interval;
   macroF1: number;
   /** Mean −ln p of the right labels. */
   loss: number;
@@ -56,6 +60,7 @@ export function evaluateClassifier(
   return {
     scores: {
       ...share,
+      interval: meanInterval(labels.map((label, index) => (label === predictions[index] ? 1 : 0))),
       macroF1: macroF1(predictions, labels),
       loss: nats / labels.length,
       confusion,
@@ -67,6 +72,8 @@ export function evaluateClassifier(
 
 /** Scores of a model that chooses among candidates. */
 export interface ChooserScores extends Accuracy {
+  /** Of accuracy, 95 %, by bootstrap. */
+  interval: Interval;
   /** Mean −ln p of the right candidates. */
   loss: number;
   /** Examples of which text was cut off. */
@@ -97,13 +104,18 @@ export function evaluateChooser(
   const truncated = examples.filter((example) =>
     chooser.encode(example).some((text) => text.truncated),
   ).length;
-  return { scores: { ...share, loss: nats / examples.length, truncated }, predictions };
+  const interval = meanInterval(
+    examples.map(({ answer }, index) => (answer === predictions[index]!.choice ? 1 : 0)),
+  );
+  return { scores: { ...share, interval, loss: nats / examples.length, truncated }, predictions };
 }
 
 /** Scores of a model that finds answers in texts. */
 export interface SpanScores extends SpanAccuracy {
   /** Of f1. */
   standardError: number;
+  /** Of f1, 95 %, by bootstrap. */
+  interval: Interval;
   numExamples: number;
   /** Examples of which the question was cut off. */
   truncated: number;
@@ -125,12 +137,14 @@ export function evaluateSpanReader(
   const pairs = examples.map(({ answers }, index) => ({ prediction: predictions[index]!.answer, answers }));
   const scores = spanAccuracy(pairs);
   const n = pairs.length;
-  const squares = pairs.reduce((sum, pair) => sum + (spanScores(pair).f1 - scores.f1) ** 2, 0);
+  const each = pairs.map((pair) => spanScores(pair).f1);
+  const squares = each.reduce((sum, f1) => sum + (f1 - scores.f1) ** 2, 0);
   const truncated = examples.filter((example) => reader.encode(example).windows[0]!.truncated).length;
   return {
     scores: {
       ...scores,
       standardError: n > 1 ? Math.sqrt(squares / (n - 1) / n) : Number.NaN,
+      interval: meanInterval(each),
       numExamples: n,
       truncated,
     },

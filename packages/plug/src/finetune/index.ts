@@ -1,6 +1,7 @@
 export { type ChoicePrediction, loadChooser, PlugChooser } from './chooser.js';
 export { loadClassifier, PlugClassifier, type Prediction, type ScoringOptions } from './classifier.js';
 export { describeData, type PlacedExamples } from './data-report.js';
+export { type BrowsedRow, browsedRows, errorsFirst } from './error-rows.js';
 export {
   type ChooserEvaluation,
   type ChooserScores,
@@ -57,6 +58,7 @@ export {
 export { type FinetuneSettings, finetuneSchema } from './settings.js';
 export { loadSpanReader, PlugSpanReader, type SpanPrediction } from './span-reader.js';
 export { findSplitFiles, type SplitName, splitNames } from './split-files.js';
+export { submissionFile, submissionZip, type TaskPredictions } from './submission.js';
 export {
   type ChoiceTask,
   type ClassificationTask,
@@ -77,3 +79,4 @@ export {
   type Trial,
   type TrialsResult,
 } from './trials.js';
+export { type WrittenScores, writtenScores } from './written-scores.js';
