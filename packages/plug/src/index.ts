@@ -28,5 +28,12 @@ export {
 } from './finetune/index.js';
 export { type Generation, type GenerationSettings, generate, generateStream } from './generate/index.js';
 export { type PlugConfig, PlugModel, plugConfigOfSize } from './model/index.js';
+export {
+  type CallOptions,
+  type Classification,
+  type Pipeline,
+  type PipelineOptions,
+  pipeline,
+} from './pipeline/index.js';
 export { type PretrainSettings, pretrain, pretrainSchema } from './pretrain/index.js';
 export { loadTokenizer, type Tokenizer, tokenizerFromVocabulary, trainVocabulary } from './text/index.js';

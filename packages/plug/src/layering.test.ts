@@ -20,6 +20,7 @@ const ROOMS = [
   'generate',
   'evaluate',
   'finetune',
+  'pipeline',
   'quickstart',
   'parity',
   'cli',

@@ -1,0 +1,9 @@
+export { type CallOptions, type Pipeline, type PipelineOptions, pipeline } from './pipeline.js';
+export type {
+  Classification,
+  EmbeddingOptions,
+  PipelineInput,
+  PipelineKind,
+  PipelineKinds,
+  PipelineOutput,
+} from './tasks.js';
