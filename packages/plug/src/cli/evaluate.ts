@@ -38,6 +38,7 @@ import {
 } from './compare-models.js';
 import { type CorpusScores, evaluateOnCorpus } from './evaluate-corpus.js';
 import { describeScores, describeWritten } from './finetune-scores.js';
+import { describeShots, runShots, type ShotReport } from './shots.js';
 
 const schema = z.strictObject({
   model: z.string().optional().describe('model folder, or the folder of a run that has made a model'),
@@ -51,6 +52,20 @@ const schema = z.strictObject({
     .describe(
       'write this zip for the site of CLUE or FewCLUE: predictions of the runs that are named as words',
     ),
+  shots: z
+    .int()
+    .min(0)
+    .optional()
+    .describe(
+      "score --task without a head, by how probable the decoder finds the labels' words: 0 as the model is, K after training on K examples of each label",
+    ),
+  task: z.string().optional().describe('with --shots: name of a task, or a task file'),
+  out: z.string().optional().describe('with --shots above 0: run folder of the training'),
+  seed: z.int().min(0).default(1).describe('with --shots: chooses the examples and keys the training'),
+  calibrate: z
+    .boolean()
+    .default(true)
+    .describe('with --shots: divide by how probable the words are without a text'),
   written: z
     .int()
     .min(0)
@@ -86,6 +101,7 @@ const schema = z.strictObject({
 type Result =
   | { board: BoardReport }
   | { submission: SubmissionReport }
+  | { shots: ShotReport | undefined }
   | { comparison: CorpusComparison | ClassifierComparison }
   | { model: string; corpus: CorpusScores }
   | {
@@ -113,6 +129,10 @@ export function registerEvaluate(program: Command): void {
     schema,
     examples: [
       ['plug evaluate --model runs/ocnli --data data/ocnli --split dev', 'the dev split of a folder'],
+      [
+        'plug evaluate --shots 0 --task fewclue-tnews --model runs/quickstart --data data/tnews --split test',
+        'without any training: labels by how probable their words are',
+      ],
       ['plug evaluate --board runs/afqmc runs/tnews', 'two of the seven tasks beside the published rows'],
       [
         'plug evaluate --submission clue.zip --data data/clue runs/afqmc runs/tnews',
@@ -125,7 +145,8 @@ export function registerEvaluate(program: Command): void {
         'what int4 has cost',
       ],
     ],
-    async run({ settings, words }): Promise<Result> {
+    interruptible: true,
+    async run({ settings, words, signal }): Promise<Result> {
       if (settings.threads !== undefined) setNumThreads(settings.threads);
       const scoring = {
         forward: { computeDType: chooseDType(settings.dtype) },
@@ -142,6 +163,11 @@ export function registerEvaluate(program: Command): void {
         );
       if (settings.model === undefined)
         throw new ConfigError('Name a model with --model, or give --board or --submission.');
+      const { shots } = settings;
+      if (shots !== undefined) {
+        const { model, data = [], ...rest } = settings;
+        return { shots: await runShots({ ...rest, model, data, shots }, signal) };
+      }
       if ((settings.data === undefined) === (settings.corpus === undefined))
         throw new ConfigError('Give either --data (examples of the task) or --corpus (held-out text).');
       const model = resolveModelFolder(settings.model);
@@ -165,6 +191,8 @@ export function registerEvaluate(program: Command): void {
     render(result) {
       if ('board' in result) return describeBoard(result.board);
       if ('submission' in result) return describeSubmission(result.submission);
+      if ('shots' in result)
+        return result.shots ? describeShots(result.shots) : 'Stopped; the same command continues.';
       if ('comparison' in result) return describeComparison(result.comparison);
       if ('corpus' in result) {
         const lines = Object.entries(result.corpus).flatMap(([part, scores]) =>

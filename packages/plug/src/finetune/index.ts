@@ -56,6 +56,7 @@ export {
   writeTargets,
 } from './kinds.js';
 export { type FinetuneSettings, finetuneSchema } from './settings.js';
+export { chooseShots, evaluateFewShot, evaluateZeroShot, type ShotScores } from './shots.js';
 export { loadSpanReader, PlugSpanReader, type SpanPrediction } from './span-reader.js';
 export { findSplitFiles, type SplitName, splitNames } from './split-files.js';
 export { submissionFile, submissionZip, type TaskPredictions } from './submission.js';
@@ -80,3 +81,9 @@ export {
   type TrialsResult,
 } from './trials.js';
 export { type WrittenScores, writtenScores } from './written-scores.js';
+export {
+  type PromptedTask,
+  predictZeroShot,
+  type ZeroShotOptions,
+  type ZeroShotPrediction,
+} from './zero-shot.js';

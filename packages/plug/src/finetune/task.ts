@@ -43,6 +43,16 @@ const common = {
 /** Column that names a row in predictions; default: its number. */
 const id = column.optional();
 
+/** How a label is told in words, for zero and few examples: the encoder reads `source`, the decoder writes a word. */
+const prompt = z.strictObject({
+  /** What the encoder reads: `{text}` and `{textPair}` stand for the example's. */
+  source: z.string().min(1),
+  /** What stands in front of the word in the decoder. */
+  before: z.string().optional(),
+  /** A word or phrase for each label, in their order. */
+  words: z.array(z.string().min(1)).min(2),
+});
+
 const classificationTask = z
   .strictObject({
     ...common,
@@ -58,8 +68,15 @@ const classificationTask = z
     dropLabels: z.array(z.string()).optional(),
     /** What each label was called in pre-training, if it was: the head may start from there. */
     sentenceClasses: z.array(z.enum(sentenceClasses)).optional(),
+    prompt: prompt.optional(),
     /** Chooses the best checkpoint. */
     metric: z.enum(['accuracy', 'macroF1']),
+  })
+  .refine(({ labels, prompt: asked }) => !asked || asked.words.length === labels.length, {
+    message: 'prompt.words must have one word for each label',
+  })
+  .refine(({ prompt: asked }) => !asked || new Set(asked.words).size === asked.words.length, {
+    message: 'prompt.words must differ from each other',
   })
   .refine(({ labels }) => new Set(labels).size === labels.length, {
     message: 'labels must differ from each other',
@@ -131,6 +148,8 @@ export type SpanTask = z.infer<typeof spanTask>;
 export type GenerationTask = z.infer<typeof generationTask>;
 export type FinetuneTask = ClassificationTask | ChoiceTask | SpanTask | GenerationTask;
 export type TaskKind = FinetuneTask['kind'];
+/** Words for labels. */
+export type TaskPrompt = z.infer<typeof prompt>;
 
 /** @throws ConfigError naming the field at fault and `where` it stands */
 export function parseTask(json: unknown, where: string): FinetuneTask {

@@ -7,8 +7,22 @@ import { type FinetuneTask, parseTask } from '../task.js';
 import { clueTasks } from './clue.js';
 import { fewClueTasks } from './fewclue.js';
 import { generationTasks } from './generation.js';
+import { prompts } from './prompts.js';
 
-export const builtInTasks: readonly FinetuneTask[] = [...clueTasks, ...fewClueTasks, ...generationTasks];
+export const builtInTasks: readonly FinetuneTask[] = [...clueTasks, ...fewClueTasks, ...generationTasks].map(
+  withPrompt,
+);
+
+/** Labels that are words themselves need no others. */
+function withPrompt(task: FinetuneTask): FinetuneTask {
+  if (task.kind !== 'classification') return task;
+  const prompt = prompts[task.name.replace(/^fewclue-/, '')] ?? {
+    source: '{text}',
+    before: '类别：',
+    words: task.labels,
+  };
+  return { ...task, prompt };
+}
 
 /**
  * The task of a name, or of a JSON file.

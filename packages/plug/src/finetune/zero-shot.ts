@@ -1,0 +1,133 @@
+// Classification and choice without a head: the decoder says how probable each label's words are after the text.
+
+import { ConfigError } from '../errors.js';
+import type { PlugModel } from '../model/index.js';
+import type { Tokenizer } from '../text/index.js';
+import { type ScoredSource, scoreContinuations } from './candidates.js';
+import type { ScoringOptions } from './classifier.js';
+import type { ChoiceInput, ClassificationInput, GenerationExample } from './examples.js';
+import type { ChoiceTask, ClassificationTask } from './task.js';
+
+/** Tasks that words can be scored for. */
+export type PromptedTask = ClassificationTask | ChoiceTask;
+
+/** An example in words. */
+export interface Verbalized {
+  source: string;
+  /** What stands before every candidate. */
+  before: string;
+  candidates: readonly string[];
+}
+
+export interface ZeroShotOptions extends ScoringOptions {
+  /**
+   * Divide by how probable the words are after no text at all, so that words which are frequent anyway are not
+   * preferred (contextual calibration: Zhao et al. 2021, arXiv 2102.09690). Default true.
+   */
+  calibrate?: boolean;
+}
+
+/** Index of the chosen candidate, and the softmax of all scores. */
+export interface ZeroShotPrediction {
+  choice: number;
+  probabilities: number[];
+}
+
+/** @throws ConfigError when the task has no words for its labels */
+export function verbalize(task: PromptedTask, input: ClassificationInput | ChoiceInput): Verbalized {
+  if (task.kind === 'choice') {
+    const { text, candidates } = input as ChoiceInput;
+    const at = task.place === undefined ? -1 : text.indexOf(task.place);
+    // What follows the place is judged too: a candidate has to fit on both sides.
+    if (at < 0) return { source: text, before: '', candidates };
+    const after = text.slice(at + task.place!.length);
+    return {
+      source: text.slice(0, at) || '，',
+      before: '',
+      candidates: candidates.map((each) => each + after),
+    };
+  }
+  if (!task.prompt)
+    throw new ConfigError(
+      `The task ${task.name} has no words for its labels: add "prompt": {"source": "{text}", "words": […]} to its file.`,
+    );
+  const { text, textPair = '' } = input as ClassificationInput;
+  const { source, before = '', words } = task.prompt;
+  return {
+    source: source.replace('{text}', () => text).replace('{textPair}', () => textPair),
+    before,
+    candidates: words,
+  };
+}
+
+/** The example as source and target, to train with. */
+export function verbalizedTarget(
+  task: PromptedTask,
+  input: ClassificationInput | ChoiceInput,
+  answer: number,
+): GenerationExample {
+  const { source, before, candidates } = verbalize(task, input);
+  return { source, target: before + candidates[answer]! };
+}
+
+/** Source and continuations of one call. */
+const rowsPerBatch = 512;
+/** Tokens that are judged of what follows a place. */
+const maxContinuation = 48;
+/** In the place of a text when there is none. */
+const noText = '无';
+
+/** Predictions in the order of the inputs. */
+export function predictZeroShot(
+  model: PlugModel,
+  tokenizer: Tokenizer,
+  task: PromptedTask,
+  inputs: readonly (ClassificationInput | ChoiceInput)[],
+  { forward = model.inference, calibrate = true }: ZeroShotOptions = {},
+): ZeroShotPrediction[] {
+  const window = model.config.maxPositionEmbeddings;
+  const encode = (text: string): Int32Array => tokenizer.encode(text, { splitSpecialTokens: true });
+  const { cls, sep } = tokenizer.special;
+  const scored = (item: Verbalized, source: string): ScoredSource => {
+    const ids = encode(source);
+    // The end of a text is nearest to what is written after it.
+    const kept = ids.subarray(Math.max(0, ids.length - (window - 2)));
+    return {
+      sourceIds: [cls, ...kept, sep],
+      before: [...encode(item.before)],
+      continuations: item.candidates.map((candidate) => [...encode(candidate)].slice(0, maxContinuation)),
+    };
+  };
+  const items = inputs.map((input) => verbalize(task, input));
+  const total = (sources: ScoredSource[]): number[][] =>
+    batched(sources).flatMap((batch) => scoreContinuations(model, tokenizer, batch, forward));
+  const scores = total(items.map((item) => scored(item, item.source)));
+  if (calibrate && items.length > 0) {
+    // Labels are the same for all; candidates of choices are not.
+    const shared = task.kind === 'classification';
+    const empty = (shared ? items.slice(0, 1) : items).map((item) => scored(item, noText));
+    const plain = total(empty);
+    for (const [index, row] of scores.entries())
+      for (const at of row.keys()) row[at]! -= plain[shared ? 0 : index]![at]!;
+  }
+  return scores.map((row) => {
+    const largest = Math.max(...row);
+    const weights = row.map((score) => Math.exp(score - largest));
+    const sum = weights.reduce((a, b) => a + b, 0);
+    return { choice: row.indexOf(largest), probabilities: weights.map((weight) => weight / sum) };
+  });
+}
+
+function batched(sources: readonly ScoredSource[]): ScoredSource[][] {
+  const batches: ScoredSource[][] = [];
+  let rows = Number.POSITIVE_INFINITY;
+  for (const source of sources) {
+    rows += source.continuations.length;
+    if (rows > rowsPerBatch) {
+      batches.push([]);
+      rows = source.continuations.length;
+    }
+    batches.at(-1)!.push(source);
+  }
+  return batches;
+}
