@@ -1,0 +1,81 @@
+"""Writes packages/plug/test-data/metrics/cases.json.gz: random cases scored by sacrebleu, rouge-score and scikit-learn.
+
+Run by hand, in an environment with sacrebleu 2.5.1, rouge-score 0.1.2 and scikit-learn 1.9.1:
+    python bench/peers/metrics_reference.py
+The tests read the file; they need no Python.
+"""
+import gzip
+import json
+import pathlib
+import random
+
+import sacrebleu
+import sklearn
+from rouge_score import rouge_scorer
+from sklearn.metrics import accuracy_score, f1_score
+
+OUT = pathlib.Path(__file__).parents[2] / "packages/plug/test-data/metrics/cases.json.gz"
+ALPHABETS = ["春江潮水", "春江潮水连海平明月共潮生", "春𠮷a1，。 "]
+
+
+class Characters:
+    def tokenize(self, text):
+        return [c for c in text if not c.isspace()]
+
+
+def spaced(text):
+    return " ".join(Characters().tokenize(text))
+
+
+def text_case(rng):
+    alphabet = rng.choice(ALPHABETS)
+    draw = lambda low: "".join(rng.choice(alphabet) for _ in range(rng.randint(low, 14)))
+    references = rng.randint(1, 2)
+    pairs = []
+    for _ in range(rng.randint(1, 4)):
+        refs = [draw(1) for _ in range(references)]
+        # Often near a reference, so that 4-grams are shared.
+        candidate = draw(0) if rng.random() < 0.4 else refs[0][: rng.randint(1, 14)] + draw(0)[:3]
+        pairs.append([candidate, refs])
+    bleu = sacrebleu.corpus_bleu(
+        [spaced(c) for c, _ in pairs],
+        [[spaced(r[i]) for _, r in pairs] for i in range(references)],
+        tokenize="none", smooth_method="none", force=True,
+    ).score / 100
+    scorer = rouge_scorer.RougeScorer(["rouge1", "rouge2", "rougeL"], tokenizer=Characters())
+    rouge = [
+        sum(max(scorer.score(r, c)[name].fmeasure for r in refs) for c, refs in pairs) / len(pairs)
+        for name in ("rouge1", "rouge2", "rougeL")
+    ]
+    return {"pairs": pairs, "bleu": bleu, "rouge": rouge}
+
+
+def label_case(rng):
+    classes = rng.randint(2, 6)
+    gold = [rng.randrange(classes) for _ in range(rng.randint(1, 40))]
+    predicted = [g if rng.random() < 0.6 else rng.randrange(classes) for g in gold]
+    return {
+        "gold": gold,
+        "predicted": predicted,
+        "accuracy": accuracy_score(gold, predicted),
+        "macroF1": f1_score(gold, predicted, average="macro", zero_division=0),
+    }
+
+
+def main():
+    rng = random.Random(17)
+    cases = {
+        "versions": {
+            "sacrebleu": sacrebleu.__version__,
+            "rouge-score": "0.1.2",
+            "scikit-learn": sklearn.__version__,
+        },
+        "texts": [text_case(rng) for _ in range(3000)],
+        "labels": [label_case(rng) for _ in range(3000)],
+    }
+    OUT.parent.mkdir(parents=True, exist_ok=True)
+    OUT.write_bytes(gzip.compress(json.dumps(cases, ensure_ascii=False).encode(), 9, mtime=0))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,50 @@
+// Scores of thousands of random cases against sacrebleu, rouge-score and scikit-learn (test-data/metrics, made by
+// bench/peers/metrics_reference.py).
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { it } from 'node:test';
+import { gunzipSync } from 'node:zlib';
+import { accuracy, macroF1 } from './metrics.js';
+import { characterBleu, characterRouge } from './text-metrics.js';
+
+interface Cases {
+  texts: {
+    pairs: [candidate: string, references: string[]][];
+    bleu: number;
+    rouge: [number, number, number];
+  }[];
+  labels: { gold: number[]; predicted: number[]; accuracy: number; macroF1: number }[];
+}
+
+const path = new URL('../../test-data/metrics/cases.json.gz', import.meta.url);
+const { texts, labels } = JSON.parse(gunzipSync(readFileSync(path)).toString('utf8')) as Cases;
+
+function near(actual: number, expected: number, what: unknown): void {
+  assert.ok(Math.abs(actual - expected) < 1e-9, `${actual} is not ${expected}: ${JSON.stringify(what)}`);
+}
+
+it('BLEU-4 equals sacrebleu', () => {
+  assert.equal(texts.length, 3000);
+  let positive = 0;
+  for (const { pairs, bleu } of texts) {
+    near(characterBleu(pairs.map(([candidate, references]) => ({ candidate, references }))), bleu, pairs);
+    if (bleu > 0) positive++;
+  }
+  assert.ok(positive > 1000, 'many cases are not 0');
+});
+
+it('ROUGE equals rouge-score', () => {
+  for (const { pairs, rouge } of texts) {
+    const scores = characterRouge(pairs.map(([candidate, references]) => ({ candidate, references })));
+    for (const [index, name] of (['rouge1', 'rouge2', 'rougeL'] as const).entries())
+      near(scores[name], rouge[index]!, { name, pairs });
+  }
+});
+
+it('accuracy and macro F1 equal scikit-learn', () => {
+  assert.equal(labels.length, 3000);
+  for (const { gold, predicted, ...wanted } of labels) {
+    near(accuracy(predicted, gold).accuracy, wanted.accuracy, gold);
+    near(macroF1(predicted, gold), wanted.macroF1, { gold, predicted });
+  }
+});
