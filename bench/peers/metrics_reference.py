@@ -1,14 +1,18 @@
 """Writes packages/plug/test-data/metrics/cases.json.gz: random cases scored by sacrebleu, rouge-score and scikit-learn.
 
-Run by hand, in an environment with sacrebleu 2.5.1, rouge-score 0.1.2 and scikit-learn 1.9.1:
-    python bench/peers/metrics_reference.py
+Run by hand, in an environment with sacrebleu 2.5.1, rouge-score 0.1.2, scikit-learn 1.9.1 and nltk 3.10.4, with the
+official script of CMRC2018 (squad-style-data/cmrc2018_evaluate.py of github.com/ymcui/cmrc2018):
+    python bench/peers/metrics_reference.py cmrc2018_evaluate.py
 The tests read the file; they need no Python.
 """
 import gzip
 import json
 import pathlib
 import random
+import re
+import sys
 
+import nltk
 import sacrebleu
 import sklearn
 from rouge_score import rouge_scorer
@@ -62,15 +66,43 @@ def label_case(rng):
     }
 
 
+def official_span_scores(path):
+    """The functions of the official script, which is Python 2, for Python 3."""
+    source = pathlib.Path(path).read_text(encoding="utf8").split("if __name__")[0]
+    for old, new in [("reload(sys)", ""), ("sys.setdefaultencoding('utf8')", ""), (".decode('utf-8')", ""), ("ur'", "r'")]:
+        source = source.replace(old, new)
+    functions = {}
+    exec(compile(source, path, "exec"), functions)  # noqa: S102
+    # Without sentence splitting, which needs a downloaded model and matters only for texts with full stops.
+    nltk.word_tokenize = nltk.tokenize.NLTKWordTokenizer().tokenize
+    return functions["calc_f1_score"], functions["calc_em_score"]
+
+
+def span_case(rng, f1, exact):
+    pieces = list("春江潮水连海平，。《》…-") + ["2021", "PLUG", "plug", "1,000", "3.5", " "]
+    draw = lambda low: "".join(rng.choice(pieces) for _ in range(rng.randint(low, 8)))
+    answers = [re.sub(r"^ +$", "春", draw(1)) for _ in range(rng.randint(1, 3))]
+    prediction = draw(0) if rng.random() < 0.5 else draw(0)[:2] + rng.choice(answers)
+    return {
+        "prediction": prediction,
+        "answers": answers,
+        "f1": f1(answers, prediction),
+        "exactMatch": exact(answers, prediction),
+    }
+
+
 def main():
+    f1, exact = official_span_scores(sys.argv[1])
     rng = random.Random(17)
     cases = {
         "versions": {
             "sacrebleu": sacrebleu.__version__,
             "rouge-score": "0.1.2",
             "scikit-learn": sklearn.__version__,
+            "nltk": nltk.__version__,
         },
         "texts": [text_case(rng) for _ in range(3000)],
+        "spans": [span_case(rng, f1, exact) for _ in range(3000)],
         "labels": [label_case(rng) for _ in range(3000)],
     }
     OUT.parent.mkdir(parents=True, exist_ok=True)

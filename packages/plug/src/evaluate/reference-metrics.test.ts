@@ -1,10 +1,11 @@
-// Scores of thousands of random cases against sacrebleu, rouge-score and scikit-learn (test-data/metrics, made by
-// bench/peers/metrics_reference.py).
+// Scores of thousands of random cases against sacrebleu, rouge-score, scikit-learn and CMRC2018's own script
+// (test-data/metrics, made by bench/peers/metrics_reference.py).
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { it } from 'node:test';
 import { gunzipSync } from 'node:zlib';
 import { accuracy, macroF1 } from './metrics.js';
+import { spanScores } from './span-metrics.js';
 import { characterBleu, characterRouge } from './text-metrics.js';
 
 interface Cases {
@@ -13,11 +14,12 @@ interface Cases {
     bleu: number;
     rouge: [number, number, number];
   }[];
+  spans: { prediction: string; answers: string[]; f1: number; exactMatch: number }[];
   labels: { gold: number[]; predicted: number[]; accuracy: number; macroF1: number }[];
 }
 
 const path = new URL('../../test-data/metrics/cases.json.gz', import.meta.url);
-const { texts, labels } = JSON.parse(gunzipSync(readFileSync(path)).toString('utf8')) as Cases;
+const { texts, spans, labels } = JSON.parse(gunzipSync(readFileSync(path)).toString('utf8')) as Cases;
 
 function near(actual: number, expected: number, what: unknown): void {
   assert.ok(Math.abs(actual - expected) < 1e-9, `${actual} is not ${expected}: ${JSON.stringify(what)}`);
@@ -46,5 +48,14 @@ it('accuracy and macro F1 equal scikit-learn', () => {
   for (const { gold, predicted, ...wanted } of labels) {
     near(accuracy(predicted, gold).accuracy, wanted.accuracy, gold);
     near(macroF1(predicted, gold), wanted.macroF1, { gold, predicted });
+  }
+});
+
+it('span F1 and exact match equal CMRC2018’s script', () => {
+  assert.equal(spans.length, 3000);
+  for (const { prediction, answers, f1, exactMatch } of spans) {
+    const scores = spanScores({ prediction, answers });
+    near(scores.f1, f1, { prediction, answers });
+    near(scores.exactMatch, exactMatch, { prediction, answers });
   }
 });
