@@ -6,6 +6,7 @@ import { benchData } from './data/data.js';
 import { benchTokenize } from './data/tokenize.js';
 import { benchDecode } from './decode/decode.js';
 import { benchEncode } from './encode/encode.js';
+import { benchFinetune } from './finetune/finetune.js';
 import { BenchmarkError, type BenchOptions } from './harness/harness.js';
 import { benchKernels } from './kernels.js';
 import { benchRoofline } from './machine/roofline.js';
@@ -31,6 +32,10 @@ const benchmarks: Readonly<Record<string, Benchmark>> = {
   train: { summary: 'training against plain PyTorch and compiled PyTorch 2', run: benchTrain },
   decode: { summary: 'greedy decoding against recomputing all, and CTranslate2', run: benchDecode },
   encode: { summary: 'classification of mixed lengths against PyTorch and ONNX Runtime', run: benchEncode },
+  finetune: {
+    summary: 'fine-tuning a classifier against the usual PyTorch loop; memory of adapters',
+    run: benchFinetune,
+  },
   tokenize: { summary: 'the tokenizer against Hugging Face’s', run: benchTokenize },
   data: { summary: 'building samples against the step that they feed', run: benchData },
   startup: { summary: 'a new process up to its first token', run: benchStartup },

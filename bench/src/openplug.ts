@@ -38,6 +38,7 @@ export {
   countParameters,
   decaysWeight,
   indexTensor,
+  LoraLayers,
   lmLoss,
   mlmLoss,
   newParameters,
