@@ -1,6 +1,7 @@
 // `npm run results`: the table of docs/results.md. Every cell is a run folder under --out, so an interrupted table goes
 // on where it stopped. The test files are scored by the runs themselves, once, with the checkpoint that dev chose.
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { OpenPlugError } from '@openplug/torch';
@@ -10,7 +11,7 @@ import { linear, majority } from './baselines.js';
 import { type ResultTask, readResultTask, resultTaskNames } from './tasks.js';
 
 const usage =
-  'Usage: npm run results -- --clue DIR --out DIR --system NAME=MODEL… [--scratch MODEL] [--seeds 3] [--tasks ocnli,…]\n' +
+  'Usage: npm run results -- --clue DIR --out DIR --system NAME=MODEL… [--scratch MODEL] [--seeds 3] [--tasks ocnli,…] [--threads N]\n' +
   '  MODEL may hold {task}, for a model of each task’s own; --scratch gives the shape of the network without pre-training';
 
 /** Accuracy on test over the seeds, and seconds of training and scoring a run took on average. */
@@ -29,7 +30,12 @@ interface Table {
 async function network(
   task: ResultTask,
   out: string,
-  { model, fromScratch, seeds }: { model: string; fromScratch: boolean; seeds: number },
+  {
+    model,
+    fromScratch,
+    seeds,
+    threads,
+  }: { model: string; fromScratch: boolean; seeds: number; threads: number },
 ): Promise<Cell> {
   const { train, dev, test, settings } = task;
   const timePath = join(out, 'seconds.json');
@@ -37,7 +43,7 @@ async function network(
   const result = await runTrials(
     task.task,
     { train, dev, test } as never,
-    { ...settings, model, out, fromScratch, tokensPerBatch: 1024, dtype: 'bfloat16', patience: 0 },
+    { ...settings, model, out, fromScratch, tokensPerBatch: 1024, dtype: 'bfloat16', patience: 0, threads },
     seedChanges(1, seeds),
   );
   if (!result.finished) throw new BenchmarkError(`${out} was interrupted.`);
@@ -82,11 +88,12 @@ async function main(): Promise<void> {
       scratch: text,
       seeds: { ...text, default: '3' },
       tasks: text,
+      threads: { ...text, default: `${availableParallelism()}` },
     },
   });
   const { clue, out, system = [], scratch } = values;
   if (clue === undefined || out === undefined) throw new BenchmarkError(usage);
-  const seeds = Number(values.seeds);
+  const [seeds, threads] = [Number(values.seeds), Number(values.threads)];
   const names = values.tasks?.split(',') ?? resultTaskNames;
   const unknown = names.find((name) => !resultTaskNames.includes(name));
   if (unknown !== undefined)
@@ -114,6 +121,7 @@ async function main(): Promise<void> {
         model: model.replace('{task}', name),
         fromScratch,
         seeds,
+        threads,
       });
       const { mean, standardDeviation, seconds } = cells[system];
       process.stderr.write(

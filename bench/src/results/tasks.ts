@@ -26,7 +26,7 @@ const declared: Readonly<Record<string, Declared>> = {
     task: 'ocnli',
     folder: 'ocnli',
     files: { train: 'train.10k.json', test: 'dev.json' },
-    settings: { epochs: 3, maxLength: 96 },
+    settings: { epochs: 2, maxLength: 96 },
   },
   tnews: {
     task: 'fewclue-tnews',
@@ -38,7 +38,7 @@ const declared: Readonly<Record<string, Declared>> = {
     task: 'fewclue-iflytek',
     folder: 'fewclue/iflytek',
     files: few,
-    settings: { epochs: 5, maxLength: 96 },
+    settings: { epochs: 3, maxLength: 96 },
   },
   csl: { task: 'fewclue-csl', folder: 'fewclue/csl', files: few, settings: { epochs: 8, maxLength: 192 } },
   cluewsc: {
@@ -47,7 +47,7 @@ const declared: Readonly<Record<string, Declared>> = {
     files: few,
     settings: { epochs: 8, maxLength: 128 },
   },
-  chid: { task: 'fewclue-chid', folder: 'fewclue/chid', files: few, settings: { epochs: 6, maxLength: 80 } },
+  chid: { task: 'fewclue-chid', folder: 'fewclue/chid', files: few, settings: { epochs: 4, maxLength: 80 } },
 };
 
 export const resultTaskNames = Object.keys(declared);
