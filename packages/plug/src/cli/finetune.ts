@@ -87,7 +87,7 @@ export function registerFinetune(program: Command): void {
       const { data, notes } = await readData(paths, task);
       const changes = trialChanges({ seeds, search, trials, seed: settings.seed });
       if (!changes) {
-        const listener = listenerFor(`finetune ${task.name}`, notes);
+        const listener = listenerFor(`finetune ${task.name}`, notes, settings.tokensPerBatch);
         const result = await finetune(task, data, settings, listener, signal);
         listener.finish();
         return { run: settings.out, task: task.name, ...result, notes };
@@ -100,7 +100,11 @@ export function registerFinetune(program: Command): void {
         changes,
         (index, of) => {
           listener?.finish();
-          listener = listenerFor(`finetune ${task.name}, run ${index + 1} of ${of}`, notes);
+          listener = listenerFor(
+            `finetune ${task.name}, run ${index + 1} of ${of}`,
+            notes,
+            settings.tokensPerBatch,
+          );
           return listener;
         },
         signal,
@@ -183,7 +187,7 @@ function trialChanges(asked: {
   return seeds > 1 ? seedChanges(seed, seeds) : undefined;
 }
 
-function listenerFor(label: string, notes: string[]): FinetuneListener & { finish(): void } {
+function listenerFor(label: string, notes: string[], asked: number): FinetuneListener & { finish(): void } {
   let plan: FinetunePlan | undefined;
   let progress: Progress | undefined;
   const progressFrom = (startAt: number): Progress => {
@@ -193,6 +197,10 @@ function listenerFor(label: string, notes: string[]): FinetuneListener & { finis
   return {
     onPlan(made) {
       plan = made;
+      if (made.tokensPerBatch < asked)
+        notes.push(
+          `Memory is short: micro-batches of ${made.tokensPerBatch} tokens, ${made.accumulationSteps} of them a step.`,
+        );
       if (made.truncated > 0)
         notes.push(`${made.truncated} of ${made.trainExamples} training examples were cut to fit.`);
     },

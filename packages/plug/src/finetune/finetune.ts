@@ -2,9 +2,9 @@
 // the best evaluation, `result.json` its scores.
 import { createHash } from 'node:crypto';
 import { existsSync, renameSync, rmSync } from 'node:fs';
-import { availableParallelism } from 'node:os';
+import { availableParallelism, freemem } from 'node:os';
 import { join } from 'node:path';
-import { setNumThreads } from '@openplug/torch';
+import { type DType, setNumThreads } from '@openplug/torch';
 import writeFileAtomic from 'write-file-atomic';
 import { readModelConfig, resolveModelFolder } from '../checkpoint/index.js';
 import { ConfigError } from '../errors.js';
@@ -22,6 +22,7 @@ import { BestCheckpoint } from './best-checkpoint.js';
 import type { ScoringOptions } from './classifier.js';
 import { epochEnds } from './example-batches.js';
 import { checkExamples, type ExampleOf, type FinetuneData, type TaskExample } from './examples.js';
+import { batchesOfRun, fitBatch, type StepBatches } from './fit-batch.js';
 import { readJson } from './json.js';
 import {
   evaluateTask,
@@ -32,10 +33,24 @@ import {
   taskObjective,
 } from './kinds.js';
 import { layerRate } from './layer-rates.js';
-import { type FinetuneSettings, resolveFinetuneSettings } from './settings.js';
+import { type FinetuneSettings, type ResolvedFinetuneSettings, resolveFinetuneSettings } from './settings.js';
 import type { FinetuneTask } from './task.js';
 
 const wordEmbeddings = 'bert.embeddings.word_embeddings.weight';
+
+/** Smaller micro-batches where the machine's free memory asks for them. */
+function fittedBatches(
+  start: string,
+  { kind }: FinetuneTask,
+  settings: ResolvedFinetuneSettings,
+  dtype: DType,
+): StepBatches {
+  const config = readModelConfig(start);
+  const decoderLess = kind === 'generation' ? {} : { decHiddenLayers: 0 };
+  const longest = settings.maxLength + (kind === 'generation' ? settings.maxTargetLength : 0);
+  const work = { ...settings, dtype: dtype === 'bfloat16' ? dtype : 'float32', longest } as const;
+  return fitBatch({ ...config, ...decoderLess }, work, freemem());
+}
 
 /** What a run will do, known before its first step. */
 export interface FinetunePlan {
@@ -46,6 +61,9 @@ export interface FinetunePlan {
   truncated: number;
   learningRate: number;
   maxLength: number;
+  /** How a step is divided, smaller than asked for where memory is short. */
+  tokensPerBatch: number;
+  accumulationSteps: number;
 }
 
 /** Hears of progress. */
@@ -92,9 +110,11 @@ export async function finetune<Task extends FinetuneTask>(
 ): Promise<FinetuneResult<Task>> {
   const start = resolveModelFolder(given.model);
   const resolved = resolveFinetuneSettings(given, task, readModelConfig(start));
+  const dtype = chooseDType(resolved.dtype);
   const settings = {
     ...resolved,
-    dtype: chooseDType(resolved.dtype),
+    ...(batchesOfRun(resolved.out, resolved) ?? fittedBatches(start, task, resolved, dtype)),
+    dtype,
     threads: resolved.threads ?? availableParallelism(),
   };
   checkData(task, data);
@@ -145,13 +165,15 @@ export async function finetune<Task extends FinetuneTask>(
       Math.ceil(batches / settings.accumulationSteps),
     );
     const totalSteps = Math.min(ends.at(-1)!, settings.maxSteps ?? Number.POSITIVE_INFINITY);
-    const { learningRate, maxLength } = settings;
+    const { learningRate, maxLength, tokensPerBatch, accumulationSteps } = settings;
     const plan: FinetunePlan = {
       totalSteps,
       trainExamples: data.train.length,
       truncated: objective.truncated,
       learningRate,
       maxLength,
+      tokensPerBatch,
+      accumulationSteps,
     };
     listener.onPlan?.(plan);
     const result = await train(

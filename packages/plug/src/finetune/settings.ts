@@ -22,7 +22,13 @@ export const finetuneSchema = z.strictObject({
     .optional()
     .describe("passes over the training examples; default: the task's, else 3"),
   maxSteps: z.int().min(1).optional().describe('at most this many optimiser steps, for a bound on time'),
-  tokensPerBatch: z.int().min(16).default(2048).describe('tokens (source + target) of a micro-batch at most'),
+  tokensPerBatch: z
+    .int()
+    .min(16)
+    .default(2048)
+    .describe(
+      'tokens (source + target) of a micro-batch at most; less, and more of them a step, where memory is short',
+    ),
   maxLength: z
     .int()
     .min(4)
