@@ -12,6 +12,7 @@ import { type ResultTask, readResultTask, resultTaskNames } from './tasks.js';
 
 const usage =
   'Usage: npm run results -- --clue DIR --out DIR --system NAME=MODEL… [--scratch MODEL] [--seeds 3] [--tasks ocnli,…] [--threads N]\n' +
+  '  [--learning-rate 1e-3] [--scratch-learning-rate 5e-4]\n' +
   '  MODEL may hold {task}, for a model of each task’s own; --scratch gives the shape of the network without pre-training';
 
 /** Accuracy on test over the seeds, and seconds of training and scoring a run took on average. */
@@ -33,9 +34,10 @@ async function network(
   {
     model,
     fromScratch,
+    learningRate,
     seeds,
     threads,
-  }: { model: string; fromScratch: boolean; seeds: number; threads: number },
+  }: { model: string; fromScratch: boolean; learningRate: number; seeds: number; threads: number },
 ): Promise<Cell> {
   const { train, dev, test, settings } = task;
   const timePath = join(out, 'seconds.json');
@@ -43,7 +45,17 @@ async function network(
   const result = await runTrials(
     task.task,
     { train, dev, test } as never,
-    { ...settings, model, out, fromScratch, tokensPerBatch: 1024, dtype: 'bfloat16', patience: 0, threads },
+    {
+      ...settings,
+      model,
+      out,
+      fromScratch,
+      learningRate,
+      tokensPerBatch: 1024,
+      dtype: 'bfloat16',
+      patience: 0,
+      threads,
+    },
     seedChanges(1, seeds),
   );
   if (!result.finished) throw new BenchmarkError(`${out} was interrupted.`);
@@ -89,6 +101,8 @@ async function main(): Promise<void> {
       seeds: { ...text, default: '3' },
       tasks: text,
       threads: { ...text, default: `${availableParallelism()}` },
+      'learning-rate': { ...text, default: '1e-3' },
+      'scratch-learning-rate': { ...text, default: '5e-4' },
     },
   });
   const { clue, out, system = [], scratch } = values;
@@ -120,6 +134,7 @@ async function main(): Promise<void> {
       cells[system] = await network(task, folder, {
         model: model.replace('{task}', name),
         fromScratch,
+        learningRate: Number(values[fromScratch ? 'scratch-learning-rate' : 'learning-rate']),
         seeds,
         threads,
       });

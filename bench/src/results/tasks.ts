@@ -40,14 +40,14 @@ const declared: Readonly<Record<string, Declared>> = {
     files: few,
     settings: { epochs: 3, maxLength: 96 },
   },
-  csl: { task: 'fewclue-csl', folder: 'fewclue/csl', files: few, settings: { epochs: 8, maxLength: 192 } },
+  csl: { task: 'fewclue-csl', folder: 'fewclue/csl', files: few, settings: { epochs: 4, maxLength: 192 } },
   cluewsc: {
     task: 'fewclue-cluewsc',
     folder: 'fewclue/cluewsc',
     files: few,
-    settings: { epochs: 8, maxLength: 128 },
+    settings: { epochs: 4, maxLength: 128 },
   },
-  chid: { task: 'fewclue-chid', folder: 'fewclue/chid', files: few, settings: { epochs: 4, maxLength: 80 } },
+  chid: { task: 'fewclue-chid', folder: 'fewclue/chid', files: few, settings: { epochs: 3, maxLength: 64 } },
 };
 
 export const resultTaskNames = Object.keys(declared);

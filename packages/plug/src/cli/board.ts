@@ -99,7 +99,7 @@ export async function writeSubmission(
 ): Promise<SubmissionReport> {
   if (runs.length === 0 || data.length === 0)
     throw new ConfigError(
-      'A submission needs runs and data: plug evaluate --submission OUT.zip --data DIR RUN….',
+      'A submission needs runs and data: plug evaluate --submission OUT.zip RUN… --data DIR.',
     );
   const files = runs.map((run, index) => testFile(readTask(run).task, data, index, runs.length));
   const all: TaskPredictions[] = [];

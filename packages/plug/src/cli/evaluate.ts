@@ -135,7 +135,7 @@ export function registerEvaluate(program: Command): void {
       ],
       ['plug evaluate --board runs/afqmc runs/tnews', 'two of the seven tasks beside the published rows'],
       [
-        'plug evaluate --submission clue.zip --data data/clue runs/afqmc runs/tnews',
+        'plug evaluate --submission clue.zip runs/afqmc runs/tnews --data data/clue',
         'predictions for data/clue/afqmc/test.json and data/clue/tnews/test.json, as the site takes them',
       ],
       ['plug evaluate --model runs/ocnli --data own.jsonl --json', 'own examples, one JSON object'],
