@@ -2,6 +2,7 @@ export { type CallOptions, type Pipeline, type PipelineOptions, pipeline } from 
 export type {
   Classification,
   EmbeddingOptions,
+  LabelOptions,
   PipelineInput,
   PipelineKind,
   PipelineKinds,

@@ -16,9 +16,11 @@ import {
 } from '../finetune/finetune.test-support.js';
 import {
   type ClassificationExample,
+  type ClassificationTask,
   type FinetuneTask,
   finetune,
   loadClassifier,
+  predictZeroShot,
 } from '../finetune/index.js';
 import { generate } from '../generate/index.js';
 import { loadTokenizer } from '../text/index.js';
@@ -78,6 +80,22 @@ describe('pipeline', () => {
     for (const [at, value] of one.entries()) assert.ok(Math.abs(value - all[7]![at]!) < 1e-5);
     await using first = await pipeline('embed', { model, threads: 1, pooling: 'first', normalize: false });
     assert.notDeepEqual(await first(texts[7]!), one);
+  });
+
+  it('labels by the decoder, without fine-tuning', async () => {
+    const labels = ['春江', '海'];
+    await using label = await pipeline('label', { model, labels, before: '月', threads: 1 });
+    const task: ClassificationTask = {
+      ...springTask,
+      labels,
+      prompt: { source: '{text}', before: '月', words: labels },
+    };
+    using loaded = loadModel(model, { precision: 'float32' });
+    const [wanted] = predictZeroShot(loaded, loadTokenizer(model), task, [{ text: '潮水' }]);
+    const got = await label('潮水');
+    assert.equal(got.label, labels[wanted!.choice]);
+    assert.ok(Math.abs(got.probability - Math.max(...wanted!.probabilities)) < 1e-5);
+    await assert.rejects(pipeline('label', { model, labels: ['春', '春'] }), /must differ/);
   });
 
   it('writes what generate writes', async () => {

@@ -148,6 +148,7 @@ function raceAborted<Value>(work: Promise<Value>, signal: AbortSignal): Promise<
 
 const fields: { [Kind in PipelineKind]: readonly string[] } = {
   classify: [],
+  label: [],
   generate: [],
   embed: [],
   pair: ['text', 'textPair'],

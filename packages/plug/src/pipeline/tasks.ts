@@ -4,7 +4,14 @@ import { loadModel, readStoredPrecision, resolveModelFolder } from '../checkpoin
 import { ConfigError } from '../errors.js';
 import { encodeText } from '../finetune/encoding.js';
 import { scoringBatches } from '../finetune/example-batches.js';
-import { loadChooser, loadClassifier, loadSpanReader } from '../finetune/index.js';
+import {
+  loadChooser,
+  loadClassifier,
+  loadSpanReader,
+  type PromptedTask,
+  parseTask,
+  predictZeroShot,
+} from '../finetune/index.js';
 import { type GenerationSettings, generate } from '../generate/index.js';
 import { type PlugModel, packTexts, textBatch } from '../model/index.js';
 import { loadTokenizer, type Tokenizer } from '../text/index.js';
@@ -34,10 +41,21 @@ export interface PipelineKinds {
     output: { answer: string; start: number; probability: number };
     options: object;
   };
+  /** One label for a text, without fine-tuning: by how probable the decoder finds the labels' words after it. */
+  label: { input: string; output: Classification; options: LabelOptions };
   /** A continuation; prompts that are given together are decoded together. */
   generate: { input: string; output: string; options: GenerationSettings };
   /** A vector of the hidden size. */
   embed: { input: string; output: Float32Array; options: EmbeddingOptions };
+}
+
+export interface LabelOptions {
+  /** Words or phrases to choose from. */
+  labels: readonly string[];
+  /** What the encoder reads, `{text}` standing for the text. Default `{text}`. */
+  source?: string;
+  /** What stands in front of the label in the decoder. Default `类别：`. */
+  before?: string;
 }
 
 export interface EmbeddingOptions {
@@ -90,6 +108,27 @@ export const runners: {
         .predict(inputs)
         .map(({ answer, answerStart: start, probability }) => ({ answer, start, probability }));
   },
+  label(folder, { labels, source = '{text}', before = '类别：' }) {
+    const task = parseTask(
+      {
+        name: 'label',
+        kind: 'classification',
+        columns: { text: 'text', label: 'label' },
+        labels,
+        prompt: { source, before, words: labels },
+        metric: 'accuracy',
+      },
+      "pipeline('label', …)",
+    );
+    const { model, tokenizer } = forInference(folder);
+    return (texts) =>
+      predictZeroShot(
+        model,
+        tokenizer,
+        task as PromptedTask,
+        texts.map((text) => ({ text })),
+      ).map(labelled(labels));
+  },
   generate(folder, settings) {
     const { model, tokenizer } = forInference(folder);
     return async (prompts) =>
@@ -102,7 +141,7 @@ export const runners: {
 };
 
 function labelled(labels: readonly string[]) {
-  return ({ probabilities }: { probabilities: Float64Array }): Classification => {
+  return ({ probabilities }: { probabilities: ArrayLike<number> }): Classification => {
     const sorted = labels
       .map((label, index) => ({ label, probability: probabilities[index]! }))
       .sort((a, b) => b.probability - a.probability);
