@@ -1,12 +1,13 @@
-"""Writes packages/plug/test-data/metrics/cases.json.gz: random cases scored by sacrebleu, rouge-score and scikit-learn.
+"""Writes packages/plug/test-data/metrics/cases.json.gz: random cases scored by sacrebleu, rouge-score, scikit-learn, nltk and scipy.
 
-Run by hand, in an environment with sacrebleu 2.5.1, rouge-score 0.1.2, scikit-learn 1.9.1 and nltk 3.10.4, with the
+Run by hand, in an environment with sacrebleu 2.5.1, rouge-score 0.1.2, scikit-learn 1.9.1, scipy 1.17.1 and nltk 3.10.4, with the
 official script of CMRC2018 (squad-style-data/cmrc2018_evaluate.py of github.com/ymcui/cmrc2018):
     python bench/peers/metrics_reference.py cmrc2018_evaluate.py
 The tests read the file; they need no Python.
 """
 import gzip
 import json
+import math
 import pathlib
 import random
 import re
@@ -14,9 +15,11 @@ import sys
 
 import nltk
 import sacrebleu
+import scipy
 import sklearn
 from rouge_score import rouge_scorer
-from sklearn.metrics import accuracy_score, f1_score
+from scipy.stats import binomtest, gmean
+from sklearn.metrics import accuracy_score, confusion_matrix, f1_score, log_loss
 
 OUT = pathlib.Path(__file__).parents[2] / "packages/plug/test-data/metrics/cases.json.gz"
 ALPHABETS = ["春江潮水", "春江潮水连海平明月共潮生", "春𠮷a1，。 "]
@@ -66,6 +69,35 @@ def label_case(rng):
     }
 
 
+def variety_case(rng):
+    texts = ["".join(rng.choice(rng.choice(ALPHABETS)) for _ in range(rng.randint(0, 12))) for _ in range(rng.randint(1, 5))]
+    grams = lambda n: [gram for text in texts for gram in nltk.ngrams(Characters().tokenize(text), n)]
+    return {"texts": texts, "distinct": [len(set(all_)) / len(all_) if (all_ := grams(n)) else None for n in (1, 2)]}
+
+
+def paired_case(rng):
+    """Answers of two systems: McNemar's exact test is the binomial one of the examples that only one has right."""
+    gold = [rng.randrange(3) for _ in range(rng.randint(1, 50))]
+    answers = [[g if rng.random() < share else rng.randrange(3) for g in gold] for share in (0.7, rng.random())]
+    first, second = ([a == g for a, g in zip(system, gold)] for system in answers)
+    only = confusion_matrix(first, second, labels=[False, True])
+    b, c = int(only[1, 0]), int(only[0, 1])
+    return {"gold": gold, "answers": answers, "only": [b, c], "p": binomtest(b, b + c).pvalue if b + c else 1.0}
+
+
+def likelihood_case(rng):
+    """Probabilities of the right tokens."""
+    right = [rng.randint(1, 999) / 1000 for _ in range(rng.randint(1, 12))]
+    characters = rng.randint(1, 80)
+    return {
+        "right": right,
+        "nats": log_loss([1] * len(right), [[1 - p, p] for p in right], labels=[0, 1], normalize=False),
+        "perplexity": 1 / gmean(right),
+        "characters": characters,
+        "bitsPerCharacter": -sum(map(math.log2, right)) / characters,
+    }
+
+
 def official_span_scores(path):
     """The functions of the official script, which is Python 2, for Python 3."""
     source = pathlib.Path(path).read_text(encoding="utf8").split("if __name__")[0]
@@ -100,10 +132,14 @@ def main():
             "rouge-score": "0.1.2",
             "scikit-learn": sklearn.__version__,
             "nltk": nltk.__version__,
+            "scipy": scipy.__version__,
         },
         "texts": [text_case(rng) for _ in range(3000)],
         "spans": [span_case(rng, f1, exact) for _ in range(3000)],
         "labels": [label_case(rng) for _ in range(3000)],
+        "varieties": [variety_case(rng) for _ in range(1000)],
+        "pairs": [paired_case(rng) for _ in range(1000)],
+        "likelihoods": [likelihood_case(rng) for _ in range(1000)],
     }
     OUT.parent.mkdir(parents=True, exist_ok=True)
     OUT.write_bytes(gzip.compress(json.dumps(cases, ensure_ascii=False).encode(), 9, mtime=0))

@@ -128,7 +128,8 @@ function testFile(task: FinetuneTask, data: readonly string[], index: number, nu
     return data[index]!;
   }
   const bare = task.name.replace(/^fewclue-/, '');
-  const names = ['test.json', 'test1.1.json', 'test.csv', 'test.tsv'];
+  // Some tasks come with the tests of both versions of the board; the files are named for 1.1.
+  const names = ['test1.1.json', 'test.json', 'test.csv', 'test.tsv'];
   const places = data.flatMap((root) =>
     [join(root, task.name), join(root, bare), root].flatMap((folder) =>
       names.map((name) => join(folder, name)),

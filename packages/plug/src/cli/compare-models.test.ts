@@ -220,10 +220,14 @@ describe('a packed classifier against its source', () => {
     );
     assert.ok(int8!.agreement > 0.9, `int8: ${int8!.agreement}`);
     assert.ok(int4!.agreement < int8!.agreement, `int4: ${int4!.agreement}`);
+    const { difference, interval } = int4!.paired;
+    const change = int4!.scores.model.accuracy - int4!.scores.source.accuracy;
+    assert.ok(Math.abs(difference - change) < 1e-12, `${difference} is not ${change}`);
+    assert.ok(interval.low <= difference && difference <= interval.high);
     assert.notEqual(int4!.scores.model.loss, itself.scores.model.loss);
     assert.match(
       describeComparison(int4!),
-      /accuracy .* points\n[\s\S]*the same label for .* of 200 examples$/,
+      /accuracy .* points\n[\s\S]*the same label for .* of 200 examples\nonly the model is right on \d+, .* points$/,
     );
     await assert.rejects(
       compareClassifiers({ source: writeModel('plain'), model: source }, [at('rows.json')], settings),

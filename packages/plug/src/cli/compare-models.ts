@@ -11,7 +11,13 @@ import {
 } from '../checkpoint/index.js';
 import { vocabularySha256 } from '../corpus/index.js';
 import { ConfigError } from '../errors.js';
-import { terminalTable } from '../evaluate/index.js';
+import {
+  comparePaired,
+  type Interval,
+  type PairedComparison,
+  pairedInterval,
+  terminalTable,
+} from '../evaluate/index.js';
 import {
   type ClassificationExample,
   type ClassifierScores,
@@ -65,6 +71,8 @@ export interface ClassifierComparison extends Sides {
   scores: { source: ClassifierScores; model: ClassifierScores };
   /** Share of examples to which both give the same label, in [0, 1]. */
   agreement: number;
+  /** The model (first) and the source (second) on the same examples; the interval is of the difference, 95 %. */
+  paired: PairedComparison & { interval: Interval };
 }
 
 /**
@@ -105,7 +113,7 @@ export function compareOnCorpus(
 }
 
 /**
- * Compares two classifiers of one task on examples of it.
+ * Compares two classifiers of one task on examples of it; their vocabularies may differ.
  * @throws ConfigError when one is no classifier, their labels differ, or there is no example
  */
 export async function compareClassifiers(
@@ -114,7 +122,6 @@ export async function compareClassifiers(
   settings: { computeDType: DType; tokensPerBatch: number },
 ): Promise<ClassifierComparison> {
   const examples = await readClassifierExamples(folders.source, files);
-  checkComparable(folders);
   using source = loadClassifier(folders.source);
   using model = loadClassifier(folders.model);
   if (`${source.task.labels}` !== `${model.task.labels}`)
@@ -130,11 +137,14 @@ export async function compareClassifiers(
       tokensPerBatch: settings.tokensPerBatch,
     });
   const [bySource, byModel] = [evaluate(source), evaluate(model)];
+  const labels = examples.map(({ label }) => label);
+  const answers = [byModel.predictions, bySource.predictions, labels] as const;
   const agreeing = bySource.predictions.filter((label, at) => label === byModel.predictions[at]).length;
   return {
     ...sidesOf(folders),
     scores: { source: bySource.scores, model: byModel.scores },
     agreement: agreeing / examples.length,
+    paired: { ...comparePaired(...answers), interval: pairedInterval(...answers) },
   };
 }
 
@@ -222,6 +232,7 @@ function describePredictions(compared: CorpusComparison): string {
 
 function describeClassifiers(compared: ClassifierComparison): string {
   const { source, model } = compared.scores;
+  const { onlyFirst, onlySecond, pValue, interval } = compared.paired;
   const share = ({ accuracy, standardError }: ClassifierScores): string =>
     `${percent(accuracy)} ± ${(100 * standardError).toFixed(2)}`;
   const rows = [
@@ -231,7 +242,9 @@ function describeClassifiers(compared: ClassifierComparison): string {
   ];
   return (
     `${table(compared, rows)}the same label for ${percent(compared.agreement)} of ` +
-    `${source.numExamples.toLocaleString('en')} examples`
+    `${source.numExamples.toLocaleString('en')} examples\n` +
+    `only the model is right on ${onlyFirst}, only the source on ${onlySecond}: McNemar p = ${pValue.toPrecision(2)}, ` +
+    `change of accuracy 95 %: ${signed(100 * interval.low)} to ${signed(100 * interval.high)} points`
   );
 }
 

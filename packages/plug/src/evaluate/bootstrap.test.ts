@@ -2,7 +2,8 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { ConfigError } from '../errors.js';
 import { keyedRandom } from '../random.js';
-import { bootstrapInterval, meanInterval } from './bootstrap.js';
+import { bootstrapInterval, meanInterval, pairedInterval } from './bootstrap.js';
+import { comparePaired } from './metrics.js';
 
 describe('bootstrap intervals', () => {
   it('are near those of the normal distribution for a share', () => {
@@ -28,6 +29,22 @@ describe('bootstrap intervals', () => {
     }
     // 0.9 ± 3 standard errors, less a little: percentile intervals of 60 examples are slightly too narrow.
     assert.ok(covered / runs > 0.82 && covered / runs < 0.97, `${covered / runs}`);
+  });
+
+  it('of two systems on the same examples are as narrow as their agreement allows', () => {
+    const labels = new Int32Array(1000);
+    // Both are right on 600 and wrong on 320; of the rest the first has 50 and the second 30.
+    const first = labels.map((_, at) => (at < 650 ? 0 : 1));
+    const second = labels.map((_, at) => (at < 600 || (at >= 650 && at < 680) ? 0 : 1));
+    const { difference, standardError } = comparePaired(first, second, labels);
+    const { low, high } = pairedInterval(first, second, labels);
+    for (const [bound, side] of [
+      [low, -1.96],
+      [high, 1.96],
+    ] as const)
+      assert.ok(Math.abs(bound - (difference + side * standardError)) < 0.002, `${low} ${high}`);
+    assert.deepEqual(pairedInterval(first, first, labels), { low: 0, high: 0 });
+    assert.throws(() => pairedInterval([1], [1, 2], [1, 2]), /got 1 and 2 for 2 labels/);
   });
 
   it('take any statistic, and refuse nothing to resample', () => {

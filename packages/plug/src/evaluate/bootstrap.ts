@@ -55,6 +55,29 @@ export function meanInterval(values: ArrayLike<number>, options?: BootstrapOptio
   );
 }
 
+/**
+ * Interval of the first system's accuracy minus the second's: the examples are drawn once for both, so what makes an
+ * example hard for either does not widen it. It holds 0 where the two may be equally good.
+ * @throws ConfigError when the lists differ in length or are empty
+ */
+export function pairedInterval(
+  first: ArrayLike<number>,
+  second: ArrayLike<number>,
+  labels: ArrayLike<number>,
+  options?: BootstrapOptions,
+): Interval {
+  const numExamples = labels.length;
+  if (first.length !== numExamples || second.length !== numExamples)
+    throw new ConfigError(
+      `Paired answers must be one an example: got ${first.length} and ${second.length} for ${numExamples} labels.`,
+    );
+  const right = (answers: ArrayLike<number>, at: number): number => (answers[at] === labels[at] ? 1 : 0);
+  return meanInterval(
+    Float64Array.from({ length: numExamples }, (_, at) => right(first, at) - right(second, at)),
+    options,
+  );
+}
+
 /** Linear between order statistics, as numpy's default. */
 function quantile(sorted: Float64Array, share: number): number {
   const place = share * (sorted.length - 1);

@@ -39,6 +39,10 @@ const rows: Record<string, (index: number) => Record<string, unknown>> = {
     label: index % 2 ? 'true' : 'false',
     text: '春江潮水海平',
   }),
+  'fewclue-cluewsc': (index) => {
+    const { id: _, ...row } = rows.cluewsc2020!(index);
+    return row;
+  },
   csl: (index) => ({ id: index, abst: '春江潮水连海平', keyword: ['江', '潮水'], label: String(index % 2) }),
   eprstmt: (index) => ({ id: index, sentence: '明月', label: index % 2 ? 'Positive' : 'Negative' }),
   csldcp: (index) => ({ content: '潮水', label: index % 2 ? '民族学' : '中医学/中药学', id: index }),
@@ -110,11 +114,12 @@ export function writeOfficialFiles(folder: string, task: FinetuneTask): { test: 
       const answers = { '#idiom000001#': 1, '#idiom000002#': 3 };
       if (labelled) writeFileSync(path.replace('.json', '_answer.json'), JSON.stringify(answers));
     } else {
-      const make =
-        rows[task.name] ?? rows[task.name.replace('fewclue-', '').replace(/^cluewsc$/, 'cluewsc2020')]!;
+      const make = rows[task.name] ?? rows[task.name.replace('fewclue-', '')]!;
       const made = repeated(8, make).map((row) => {
         if (labelled) return row;
-        const { label: _, answer: __, ...rest } = row;
+        const { label: _, answer: __, idx, ...rest } = row;
+        // FewCLUE's only: labelled rows are numbered in idx from 0, those for the site in id from 1.
+        if (rest.id === undefined && typeof idx === 'number') rest.id = idx + 1;
         return task.kind === 'generation' ? row : rest;
       });
       writeFileSync(path, made.map(line).join(''));

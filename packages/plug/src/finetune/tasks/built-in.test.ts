@@ -53,6 +53,18 @@ describe('built-in tasks', () => {
     });
 });
 
+it('predictions for the site are named by the ids of its test file', async () => {
+  const folder = temporaryFolder();
+  const idsOf = async (name: string): Promise<unknown[]> => {
+    const task = findTask(name);
+    const { test } = writeOfficialFiles(join(folder, name), task);
+    return (await readInputs([test], task)).map(({ id }) => id);
+  };
+  assert.deepEqual(await idsOf('fewclue-cluewsc'), [1, 2, 3, 4, 5, 6, 7, 8]);
+  assert.deepEqual(await idsOf('chid'), ['#idiom000001#', '#idiom000002#']);
+  assert.deepEqual(await idsOf('cmrc2018'), ['Q_0', 'Q_1', 'Q_2']);
+});
+
 describe('published rows', () => {
   const shared =
     process.env.OPENPLUG_SHARED ?? fileURLToPath(new URL('../../../../../../shared', import.meta.url));

@@ -107,7 +107,8 @@ export const fewClueTasks: readonly FinetuneTask[] = [
     defaults: { epochs: 10, maxLength: 256 },
   }),
   classification('cluewsc', 'cluewscf', {
-    columns: { text: 'text', label: 'label', id: 'idx' },
+    // The test file for the site has ids from 1; the labelled files have `idx`, which the site never sees.
+    columns: { text: 'text', label: 'label', id: 'id' },
     marks: pronounMarks,
     labels: ['true', 'false'],
     defaults: { epochs: 10, maxLength: 256 },
