@@ -108,7 +108,7 @@ export async function writeSubmission(
     const { task } = readTask(run);
     const from = files[index]!;
     using model = loadTaskModel(run);
-    const rows = await predictRows(model, await readInputs([from], task), scoring);
+    const rows = await predictRows(model, await readInputs([from], task, { needIds: true }), scoring);
     all.push({ task, rows });
     written.push({ task: task.name, file: task.submission?.file ?? '', rows: rows.length, from });
   }

@@ -73,8 +73,8 @@ it('span F1 and exact match equal CMRC2018’s script', () => {
 
 it('Distinct-1 and -2 equal shares of nltk’s n-grams', () => {
   assert.equal(varieties.length, 1000);
+  // Without any n-gram there is no share.
   for (const { texts, distinct: wanted } of varieties)
-    // Without any n-gram there is no share.
     for (const [index, share] of wanted.entries())
       if (share === null) assert.ok(Number.isNaN(distinct(texts, index + 1)));
       else near(distinct(texts, index + 1), share, texts);

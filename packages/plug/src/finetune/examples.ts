@@ -116,11 +116,21 @@ export async function readExamples<Task extends FinetuneTask>(
 
 /**
  * Reads rows without their labels, if they have any: for predictions.
+ * @param needIds refuse rows without the task's id column, in place of numbering them. Default false.
  * @throws CorpusError as `readExamples`, but not for what concerns labels
  */
-export async function readInputs(paths: readonly string[], task: FinetuneTask): Promise<TaskInput[]> {
+export async function readInputs(
+  paths: readonly string[],
+  task: FinetuneTask,
+  { needIds = false }: { needIds?: boolean } = {},
+): Promise<TaskInput[]> {
   const rows = await identified(paths, task);
-  return withAllFaults(rows, ({ row, id }) => ({ id, ...inputOf(row, task) }));
+  const { id: column } = task.columns;
+  return withAllFaults(rows, ({ row, id }) => {
+    if (needIds && column !== undefined && columnValue(row, column) === undefined)
+      throw unfit(row, column, 'the id that the site knows the row by');
+    return { id, ...inputOf(row, task) };
+  });
 }
 
 /** @throws CorpusError for all rows that cannot be used at once, so that a file is mended in one go */

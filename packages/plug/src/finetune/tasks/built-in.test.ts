@@ -1,6 +1,6 @@
 // Every task that is known by name, from files in its official layout to predictions; and the published rows.
 import assert from 'node:assert/strict';
-import { existsSync } from 'node:fs';
+import { existsSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { fileURLToPath } from 'node:url';
@@ -63,6 +63,14 @@ it('predictions for the site are named by the ids of its test file', async () =>
   assert.deepEqual(await idsOf('fewclue-cluewsc'), [1, 2, 3, 4, 5, 6, 7, 8]);
   assert.deepEqual(await idsOf('chid'), ['#idiom000001#', '#idiom000002#']);
   assert.deepEqual(await idsOf('cmrc2018'), ['Q_0', 'Q_1', 'Q_2']);
+  const path = join(folder, 'no-ids.json');
+  writeFileSync(path, '{"sentence":"春江"}\n');
+  const tnews = findTask('tnews');
+  assert.equal((await readInputs([path], tnews))[0]!.id, 0);
+  await assert.rejects(
+    readInputs([path], tnews, { needIds: true }),
+    /column "id" is missing, expected the id/,
+  );
 });
 
 describe('published rows', () => {
