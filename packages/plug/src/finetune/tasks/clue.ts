@@ -139,7 +139,7 @@ export const clueTasks: readonly FinetuneTask[] = [
       id: 'id',
     },
     metric: 'accuracy',
-    // Mixed genres (m) and dialogues (d) are one task in two files: name them where both are wanted.
+    // Mixed genres (m) alone; for dialogues (d) too, name files as train-m.json and train-d.json.
     files: { train: 'm-train.json', dev: 'm-dev.json' },
   },
   {
