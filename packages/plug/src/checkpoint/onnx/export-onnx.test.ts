@@ -47,8 +47,10 @@ function elements({ rawData }: TensorProto): Float32Array {
 
 /** A parameter's elements as the file should hold them. */
 function stored(model: PlugModel, name: string): Float32Array {
-  const parameter = model.parameters.get(name.replace(/\.transposed$/, ''))!.detach();
-  const whole = name.endsWith('.transposed') ? parameter.transpose(0, 1).contiguous() : parameter;
+  using parameter = model.parameters.get(name.replace(/\.transposed$/, ''))!.detach();
+  if (!name.endsWith('.transposed')) return parameter.toTypedArray() as Float32Array;
+  using transposed = parameter.transpose(0, 1);
+  using whole = transposed.contiguous();
   return whole.toTypedArray() as Float32Array;
 }
 
