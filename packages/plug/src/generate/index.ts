@@ -1,4 +1,11 @@
 export {
+  type TokenChoice,
+  Writers,
+  type WritersOptions,
+  type WritingRequest,
+  type WrittenToken,
+} from './continuous.js';
+export {
   type GeneratedChunk,
   type GeneratedText,
   type GenerateOptions,

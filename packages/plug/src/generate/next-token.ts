@@ -52,6 +52,14 @@ export class Written {
   }
 }
 
+/** The most probable tokens of one row, largest logit first. */
+interface TopTokens {
+  readonly logits: ArrayLike<number>;
+  readonly ids: ArrayLike<number>;
+  readonly count: number;
+  readonly normalizer: number;
+}
+
 /** Which tokens may be written, by the settings of one call. */
 export class TokenRules {
   readonly #plan: GenerationPlan;
@@ -72,34 +80,32 @@ export class TokenRules {
     this.#wanted = wanted;
   }
 
-  /**
-   * The candidates of each row, most probable first: as many as wanted, or all that there are.
-   * @param logits [B, V]
-   * @throws CheckpointError when the logits are not numbers; ConfigError when no token at all may be written
-   */
+  /** As `nextCandidates`, where all rows follow these rules. */
   candidates(logits: Tensor, rows: readonly Written[]): Candidates[] {
-    const repeating = rows.map((written) => written.repeating());
-    // Forbidden and penalised tokens only fall, so this many hold all that can be among the wanted ones.
-    const extra = rows.map(({ seen }, row) => repeating[row]!.size + (this.#penalises ? seen.size : 0));
-    const count = Math.min(this.#numReal, this.#wanted + this.#never.size + 1 + Math.max(...extra));
-    const found = nn.candidates(logits, this.#numReal, count);
-    const top = found.logits.toTypedArray() as Float32Array | Float64Array;
-    const ids = found.ids.toTypedArray() as Int32Array;
-    const normalizers = found.normalizers.toTypedArray() as Float32Array | Float64Array;
-    return rows.map((written, row) => {
-      const part = { top: top.subarray(row * count), ids: ids.subarray(row * count), count };
-      const normalizer = normalizers[row]!;
-      if (!Number.isFinite(normalizer))
-        throw new CheckpointError(
-          `The model's logits are not finite numbers (log-sum-exp ${normalizer}): its weights are damaged, or overflow in half precision.`,
-        );
-      const found = this.#allowed(part, normalizer, written, repeating[row]!);
-      if (found.count > 0) return found;
-      // Every other token would repeat an n-gram: rather repeat than write nothing.
-      const repeated = this.#allowed(part, normalizer, written, new Set());
-      if (repeated.count > 0) return repeated;
-      throw new ConfigError('The vocabulary has no entry that may be written besides special tokens.');
-    });
+    return nextCandidates(
+      logits,
+      this.#numReal,
+      rows.map((written) => ({ rules: this, written })),
+    );
+  }
+
+  /** The most probable tokens among which all are that may be wanted of a row: what falls out, falls only further. */
+  numNeeded(written: Written): number {
+    const penalised = this.#penalises ? written.seen.size : 0;
+    return this.#wanted + this.#never.size + 1 + written.repeating().size + penalised;
+  }
+
+  /**
+   * Of the most probable tokens of one row those that may be written: as many as wanted, or all that there are.
+   * @throws ConfigError when no token at all may be written
+   */
+  allowed(top: TopTokens, written: Written): Candidates {
+    const found = this.#allowed(top, written, written.repeating());
+    if (found.count > 0) return found;
+    // Every other token would repeat an n-gram: rather repeat than write nothing.
+    const repeated = this.#allowed(top, written, new Set());
+    if (repeated.count > 0) return repeated;
+    throw new ConfigError('The vocabulary has no entry that may be written besides special tokens.');
   }
 
   get #penalises(): boolean {
@@ -107,8 +113,7 @@ export class TokenRules {
   }
 
   #allowed(
-    { top, ids, count }: { top: ArrayLike<number>; ids: ArrayLike<number>; count: number },
-    normalizer: number,
+    { logits: top, ids, count, normalizer }: TopTokens,
     { seen, ids: written }: Written,
     repeating: ReadonlySet<number>,
   ): Candidates {
@@ -148,6 +153,35 @@ export class TokenRules {
     for (; next < lowered.length; next++) take(lowered[next]!.id, lowered[next]!.raw, lowered[next]!.logit);
     return found;
   }
+}
+
+/**
+ * The candidates of each row by its own rules, most probable first.
+ * @param logits [B, V]
+ * @param numReal entries of the vocabulary; logits past them are padding
+ * @throws CheckpointError when the logits are not numbers; ConfigError when no token at all may be written
+ */
+export function nextCandidates(
+  logits: Tensor,
+  numReal: number,
+  rows: readonly { readonly rules: TokenRules; readonly written: Written }[],
+): Candidates[] {
+  const count = Math.min(numReal, Math.max(...rows.map(({ rules, written }) => rules.numNeeded(written))));
+  const found = nn.candidates(logits, numReal, count);
+  const top = found.logits.toTypedArray() as Float32Array | Float64Array;
+  const ids = found.ids.toTypedArray() as Int32Array;
+  const normalizers = found.normalizers.toTypedArray() as Float32Array | Float64Array;
+  return rows.map(({ rules, written }, row) => {
+    const normalizer = normalizers[row]!;
+    if (!Number.isFinite(normalizer))
+      throw new CheckpointError(
+        `The model's logits are not finite numbers (log-sum-exp ${normalizer}): its weights are damaged, or overflow in half precision.`,
+      );
+    return rules.allowed(
+      { logits: top.subarray(row * count), ids: ids.subarray(row * count), count, normalizer },
+      written,
+    );
+  });
 }
 
 /**

@@ -6,8 +6,27 @@ import type { Attend, KeysValues } from './attention.js';
 import { indexTensor, type TextLayout } from './batch.js';
 import type { ForwardOptions } from './forward.js';
 
+/** What a step of decoding reads and adds to: see `PlugModel.nextLogits`. */
+export interface StepCache {
+  readonly options: ForwardOptions;
+  /** The tokens of this step, int64 [B]. */
+  readonly ids: Tensor;
+  /** Their positions, int64 [B]. */
+  readonly positionIds: Tensor;
+  /** Zeros, int64 [B]. */
+  readonly tokenTypeIds: Tensor;
+  /** How the tokens of a step attend in one layer; those to themselves join the cache. */
+  attention(layer: number): { toSelf: Attend; toSource: Attend };
+  /**
+   * Runs one step: `body` computes the logits of the tokens `ids` from this cache's tensors, and adds them to it. It is
+   * called when the number of rows is new; other steps repeat its operators natively.
+   * @throws ShapeError when the cache is full, or has another number of rows
+   */
+  step(ids: ArrayLike<number>, body: () => Tensor): Tensor;
+}
+
 /** Int64 [B] in memory that JavaScript writes to. */
-class Feed {
+export class Feed {
   readonly tensor: Tensor;
   readonly #values: BigInt64Array;
 
@@ -22,7 +41,7 @@ class Feed {
 }
 
 /** Caches of all decoder layers for a batch whose rows advance together. Dispose of it after use. */
-export class DecoderCache implements Disposable {
+export class DecoderCache implements StepCache, Disposable {
   /** Of every step. */
   readonly options: ForwardOptions;
   readonly #maxLength: number;
@@ -68,26 +87,18 @@ export class DecoderCache implements Disposable {
     return this.#sources.shape[0]!;
   }
 
-  /** The tokens of this step, int64 [B]. */
   get ids(): Tensor {
     return this.#ids.tensor;
   }
 
-  /** Their positions, int64 [B]. */
   get positionIds(): Tensor {
     return this.#positions.tensor;
   }
 
-  /** Zeros, int64 [B]. */
   get tokenTypeIds(): Tensor {
     return this.#tokenTypeIds;
   }
 
-  /**
-   * Runs one step: `body` computes the logits of the tokens `ids` from this cache's tensors, and adds them to it. It is
-   * called at the first step and after a change of rows; other steps repeat its operators natively.
-   * @throws ShapeError when the cache is full, or has another number of rows
-   */
   step(ids: ArrayLike<number>, body: () => Tensor): Tensor {
     if (this.#length === this.#maxLength)
       throw new ShapeError(`The decoder cache holds ${this.#maxLength} tokens and is full.`);
@@ -100,7 +111,6 @@ export class DecoderCache implements Disposable {
     return logits;
   }
 
-  /** How the tokens of a step attend in one layer; those to themselves join the cache. */
   attention(layer: number): { toSelf: Attend; toSource: Attend } {
     const memory = this.#memory[layer]!;
     const own = this.#own[layer]!;

@@ -9,7 +9,7 @@ import {
   toTexts,
 } from './attention.js';
 import type { TextLayout } from './batch.js';
-import type { DecoderCache } from './cache.js';
+import type { StepCache } from './cache.js';
 import { decoderConfig, type PlugConfig } from './config.js';
 import { DropoutSites, type ForwardOptions, runLayers, type StackedLayer } from './forward.js';
 import { type Activation, type LayerNorm, type Linear, layerNorm } from './layers.js';
@@ -117,7 +117,7 @@ export class Decoder {
   }
 
   /** The newest token of each row, [B, E] → [B, E]; the cache holds all earlier ones and takes these. */
-  forwardCached(embedded: Tensor, cache: DecoderCache, options: ForwardOptions): Tensor {
+  forwardCached(embedded: Tensor, cache: StepCache, options: ForwardOptions): Tensor {
     let x = embedded;
     for (const [index, layer] of this.#layers.entries())
       x = layer.forward(x, cache.attention(index), options);

@@ -46,3 +46,4 @@ export {
 } from './parameters.js';
 export { PlugModel } from './plug.js';
 export { countParameters, paddedVocabSize, plugConfigOfSize, type SizeName, sizeNames } from './sizes.js';
+export { SlotCache } from './slot-cache.js';

@@ -2,7 +2,7 @@
 import { type nn, noGrad, scope, type Tensor } from '@openplug/torch';
 import { ShapeError } from '../errors.js';
 import { indexTensor, type TextBatch, type TextLayout } from './batch.js';
-import { DecoderCache } from './cache.js';
+import { DecoderCache, type StepCache } from './cache.js';
 import type { PlugConfig } from './config.js';
 import { Decoder } from './decoder.js';
 import { Embeddings, type TargetEmbeddings } from './embeddings.js';
@@ -13,6 +13,7 @@ import { type LinearLayers, trainableLayers } from './layers.js';
 import type { LoraSettings } from './lora.js';
 import { type ModelParts, ParameterScope, type ParameterSource } from './parameters.js';
 import { SinusoidalEmbeddings } from './sinusoidal-embeddings.js';
+import { SlotCache } from './slot-cache.js';
 
 /** PLUG, or with `decHiddenLayers` = 0 its StructBERT encoder alone. Legend of shapes: README.md in this folder. */
 export class PlugModel implements Disposable {
@@ -105,11 +106,24 @@ export class PlugModel implements Disposable {
     return new DecoderCache(memory, source, maxLength, options);
   }
 
+  /** Room for up to `numSlots` texts that are decoded together but begin and end at different times. */
+  newSlots(numSlots: number, options: ForwardOptions): SlotCache {
+    this.#requireDecoder();
+    return new SlotCache(this.config, numSlots, options);
+  }
+
+  /** Adds a row to the slots for each source text; their decoding begins at position 0. */
+  fillSlots(slots: SlotCache, encoded: Tensor, source: TextLayout): void {
+    noGrad(() =>
+      scope(() => slots.add(this.#requireDecoder().memory(encoded, source, slots.options), source)),
+    );
+  }
+
   /**
    * Feeds one token of each row, [B] ids → LM logits of the tokens that follow [B, V].
    * @throws ShapeError when the cache is full, or has another number of rows
    */
-  nextLogits(ids: ArrayLike<number>, cache: DecoderCache): Tensor {
+  nextLogits(ids: ArrayLike<number>, cache: StepCache): Tensor {
     const { options } = cache;
     return cache.step(ids, () => {
       const embedded = this.#targetEmbeddings.forward(cache, options, this.#numLayers() + 1);
