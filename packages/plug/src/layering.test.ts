@@ -21,6 +21,7 @@ const ROOMS = [
   'evaluate',
   'finetune',
   'pipeline',
+  'serve',
   'quickstart',
   'parity',
   'cli',

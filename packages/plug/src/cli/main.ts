@@ -18,6 +18,7 @@ import { registerPretrain } from './pretrain.js';
 import { stopProgress } from './progress.js';
 import { registerQuantize } from './quantize.js';
 import { registerQuickstart } from './quickstart.js';
+import { registerServe } from './serve.js';
 import { registerTokenizer } from './tokenizer.js';
 
 // In the order of the pipeline, which is also the order of the help.
@@ -34,6 +35,7 @@ const registrations: readonly ((program: Command) => void)[] = [
   registerEvaluate,
   registerPredict,
   registerGenerate,
+  registerServe,
   registerQuantize,
   registerInspect,
   registerExport,

@@ -37,6 +37,12 @@ export interface WritingRequest {
   readonly numAlternatives?: number;
 }
 
+export interface AcceptedRequest {
+  readonly id: number;
+  readonly sourceTokens: number;
+  readonly notes: readonly string[];
+}
+
 export interface WritersOptions {
   /** Texts written at a time. */
   readonly maxRows: number;
@@ -116,10 +122,10 @@ export class Writers implements Disposable {
 
   /**
    * Takes a request on; its tokens come from `step`.
-   * @returns its id, and what the caller should know, as `Generation.notes`
+   * @returns its id, the tokens of its source, and what the caller should know, as `Generation.notes`
    * @throws ConfigError for settings that do not fit; TokenizerError for ids outside the vocabulary
    */
-  add({ prompt, settings, numAlternatives = 0 }: WritingRequest): { id: number; notes: string[] } {
+  add({ prompt, settings, numAlternatives = 0 }: WritingRequest): AcceptedRequest {
     const { config } = this.#model;
     const plan = planGeneration({ ...settings, beams: 1 }, config);
     const source = sourceOf(prompt, this.#tokenizer, plan, config);
@@ -128,7 +134,7 @@ export class Writers implements Disposable {
     const rules = new TokenRules(plan, this.#tokenizer.special, Math.min(numWanted, numReal), numReal);
     const job: Job = { id: ++this.#lastId, plan, rules, source, numAlternatives, nextCandidate: 0 };
     this.#waiting.push(job);
-    return { id: job.id, notes: [...plan.notes, ...source.notes] };
+    return { id: job.id, sourceTokens: source.ids.length, notes: [...plan.notes, ...source.notes] };
   }
 
   /** Drops a request at once, wherever it is. */

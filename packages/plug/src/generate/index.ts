@@ -1,4 +1,5 @@
 export {
+  type AcceptedRequest,
   type TokenChoice,
   Writers,
   type WritersOptions,

@@ -110,6 +110,7 @@ export function terminalReport(report: QuickstartReport): string {
     '',
     `Report with loss curves: ${join(settings.out, 'report.md')}`,
     `Let it write: npx plug generate --model ${settings.out} --prompt "春江潮水連海平"`,
+    `Serve it:     npx plug serve --model ${settings.out}`,
   ].join('\n');
 }
 

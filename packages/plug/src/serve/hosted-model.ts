@@ -1,0 +1,300 @@
+// A model in a process of its own, as the server sees it: calls go in, tokens and results come out; a process that dies
+// fails its calls and is started again.
+import { type ChildProcess, fork } from 'node:child_process';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { WritingRequest } from '../generate/index.js';
+import type { Classification, EmbeddingOptions, LabelOptions } from '../pipeline/index.js';
+import { modelError, RequestError } from './errors.js';
+import type {
+  Embeddings,
+  HostedModelInfo,
+  HostedToken,
+  HostReply,
+  HostRequest,
+  HostStart,
+} from './messages.js';
+
+/** How a model is hosted. */
+export interface HostingOptions extends HostStart {
+  /** The name that requests use. */
+  readonly name: string;
+  /** Calls that are being answered or wait; more are refused. */
+  readonly maxCalls: number;
+}
+
+/** Events for metrics and the log. */
+export interface HostingListener {
+  onStep?(model: string, rows: number, waiting: number, tokens: number): void;
+  onExit?(model: string, reason: string): void;
+  onReady?(model: string, info: HostedModelInfo): void;
+}
+
+/** The head of a text that is being written. */
+export interface Accepted {
+  readonly sourceTokens: number;
+  readonly notes: readonly string[];
+}
+
+interface Call {
+  take(reply: HostReply): void;
+  fail(error: Error): void;
+}
+
+const startsAtMost = 5;
+const longestPauseMs = 30_000;
+
+export class HostedModel {
+  readonly name: string;
+  readonly #options: HostingOptions;
+  readonly #listener: HostingListener;
+  readonly #calls = new Map<number, Call>();
+  #process: ChildProcess | undefined;
+  #info: HostedModelInfo | undefined;
+  #lastCall = 0;
+  #failedStarts = 0;
+  #isClosed = false;
+  #rows = 0;
+  #waiting = 0;
+
+  private constructor(options: HostingOptions, listener: HostingListener) {
+    this.name = options.name;
+    this.#options = options;
+    this.#listener = listener;
+  }
+
+  /**
+   * Starts the process and waits until the model is loaded.
+   * @throws RequestError with the reason when it cannot be loaded
+   */
+  static async start(options: HostingOptions, listener: HostingListener = {}): Promise<HostedModel> {
+    const model = new HostedModel(options, listener);
+    await model.#start();
+    return model;
+  }
+
+  /** Undefined while the model is not loaded. */
+  get info(): HostedModelInfo | undefined {
+    return this.#info;
+  }
+
+  get isReady(): boolean {
+    return this.#info !== undefined;
+  }
+
+  /** Calls being answered or waiting. */
+  get numCalls(): number {
+    return this.#calls.size;
+  }
+
+  /** Of the model's process; it may be killed at any time. */
+  get processId(): number | undefined {
+    return this.#process?.pid;
+  }
+
+  /** Texts being written, and those waiting for a place, at the last step. */
+  get load(): { rows: number; waiting: number } {
+    return { rows: this.#rows, waiting: this.#waiting };
+  }
+
+  /**
+   * Writes; the first value tells about the source, the others are tokens in the order in which they were written.
+   * Leaving the loop, or aborting, takes the text out of the batch at once.
+   */
+  async *write(
+    request: WritingRequest,
+    signal: AbortSignal,
+  ): AsyncGenerator<Accepted | HostedToken, void, undefined> {
+    const numTexts = request.settings.numCandidates ?? 1;
+    let numEnded = 0;
+    const arrived: (Accepted | HostedToken)[] = [];
+    let wake = (): void => {};
+    let failure: Error | undefined;
+    const { call, end } = this.#open({
+      take: (reply) => {
+        if ('accepted' in reply) arrived.push({ sourceTokens: reply.sourceTokens, notes: reply.notes });
+        else if ('tokens' in reply)
+          for (const [id, token] of reply.tokens) if (id === call) arrived.push(token);
+        wake();
+      },
+      fail: (error) => {
+        failure = error;
+        wake();
+      },
+    });
+    const onAbort = (): void => {
+      failure = signal.reason as Error;
+      wake();
+    };
+    signal.addEventListener('abort', onAbort);
+    try {
+      if (signal.aborted) onAbort();
+      else this.#send({ write: request, call });
+      while (numEnded < numTexts) {
+        if (failure) throw failure;
+        const next = arrived.shift();
+        if (!next) {
+          await new Promise<void>((resolve) => {
+            wake = resolve;
+          });
+          continue;
+        }
+        if ('finish' in next && next.finish) numEnded++;
+        yield next;
+      }
+    } finally {
+      signal.removeEventListener('abort', onAbort);
+      end();
+      // Also after the last token: the process forgets the call.
+      this.#send({ cancel: call });
+    }
+  }
+
+  async embed(texts: readonly string[], options: EmbeddingOptions, signal: AbortSignal): Promise<Embeddings> {
+    const reply = await this.#ask((call) => ({ embed: texts, options, call }), signal);
+    return (reply as Extract<HostReply, { embedded: unknown }>).embedded;
+  }
+
+  /** Labels of each text by how probable the decoder finds their words. */
+  async score(
+    texts: readonly string[],
+    options: LabelOptions,
+    signal: AbortSignal,
+  ): Promise<readonly Classification[]> {
+    const reply = await this.#ask((call) => ({ score: texts, options, call }), signal);
+    return (reply as Extract<HostReply, { scored: unknown }>).scored;
+  }
+
+  /** Ends the process; calls that are not answered yet fail. */
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    this.#failAll(new RequestError(503, 'The server is shutting down.', { code: 'shutting_down' }));
+    const child = this.#process;
+    if (!child || child.exitCode !== null || child.signalCode !== null) return;
+    await new Promise<void>((resolve) => {
+      child.once('exit', () => resolve());
+      child.kill('SIGKILL'); // it holds nothing that could be lost
+    });
+  }
+
+  async #ask(request: (call: number) => HostRequest, signal: AbortSignal): Promise<HostReply> {
+    signal.throwIfAborted();
+    return await new Promise<HostReply>((resolve, reject) => {
+      const { call, end } = this.#open({
+        take: (reply) => {
+          settle();
+          resolve(reply);
+        },
+        fail: (error) => {
+          settle();
+          reject(error);
+        },
+      });
+      const onAbort = (): void => {
+        settle();
+        this.#send({ cancel: call });
+        reject(signal.reason as Error);
+      };
+      const settle = (): void => {
+        signal.removeEventListener('abort', onAbort);
+        end();
+      };
+      signal.addEventListener('abort', onAbort);
+      this.#send(request(call));
+    });
+  }
+
+  #open(handlers: Call): { call: number; end(): void } {
+    if (!this.#info)
+      throw new RequestError(503, `Model "${this.name}" is being loaded. Try again in a moment.`, {
+        code: 'model_loading',
+        retryAfterSeconds: 2,
+      });
+    if (this.#calls.size >= this.#options.maxCalls)
+      throw new RequestError(
+        429,
+        `Model "${this.name}" has ${this.#calls.size} requests already. Try again in a moment.`,
+        { type: 'rate_limit_error', code: 'overloaded', retryAfterSeconds: 1 },
+      );
+    const call = ++this.#lastCall;
+    this.#calls.set(call, handlers);
+    return { call, end: () => this.#calls.delete(call) };
+  }
+
+  #send(message: HostRequest): void {
+    if (this.#process?.connected) this.#process.send(message, () => {}); // a death is told by 'exit'
+  }
+
+  #failAll(error: Error): void {
+    const calls = [...this.#calls.values()];
+    this.#calls.clear();
+    for (const { fail } of calls) fail(error);
+  }
+
+  #start(): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const child = fork(new URL('./host.js', import.meta.url), {
+        serialization: 'advanced',
+        stdio: 'inherit',
+      });
+      this.#process = child;
+      child.on('message', (reply: HostReply) => {
+        if ('ready' in reply) {
+          this.#info = reply.ready;
+          this.#failedStarts = 0;
+          this.#listener.onReady?.(this.name, reply.ready);
+          resolve();
+        } else if ('failed' in reply) {
+          reject(modelError(reply.failed));
+          child.kill('SIGKILL');
+        } else this.#take(reply);
+      });
+      child.on('error', reject);
+      child.on('exit', (status, signal) => {
+        const reason = signal ?? `status ${status}`;
+        reject(new RequestError(503, `The process of model "${this.name}" ended (${reason}) while loading.`));
+        if (this.#info) this.#ended(reason);
+      });
+      this.#send({ start: this.#options });
+    });
+  }
+
+  #take(reply: HostReply): void {
+    if ('tokens' in reply) {
+      this.#rows = reply.rows;
+      this.#waiting = reply.waiting;
+      this.#listener.onStep?.(this.name, reply.rows, reply.waiting, reply.tokens.length);
+      for (const call of new Set(reply.tokens.map(([id]) => id))) this.#calls.get(call)?.take(reply);
+    } else if ('accepted' in reply) this.#calls.get(reply.accepted)?.take(reply);
+    else if ('error' in reply) this.#calls.get(reply.call)?.fail(modelError(reply.error));
+    else if ('call' in reply) this.#calls.get(reply.call)?.take(reply);
+  }
+
+  /** The process died at work. */
+  #ended(reason: string): void {
+    this.#info = undefined;
+    this.#rows = 0;
+    this.#waiting = 0;
+    this.#failAll(
+      new RequestError(503, `The process of model "${this.name}" ended (${reason}) and is started again.`, {
+        code: 'model_restarting',
+        retryAfterSeconds: 2,
+      }),
+    );
+    if (this.#isClosed) return;
+    this.#listener.onExit?.(this.name, reason);
+    void this.#restart();
+  }
+
+  async #restart(): Promise<void> {
+    while (!this.#isClosed && this.#failedStarts < startsAtMost) {
+      try {
+        await this.#start();
+        return;
+      } catch (error) {
+        this.#failedStarts++;
+        this.#listener.onExit?.(this.name, (error as Error).message);
+        await sleep(Math.min(longestPauseMs, 500 * 2 ** this.#failedStarts));
+      }
+    }
+  }
+}

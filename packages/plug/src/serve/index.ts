@@ -1,0 +1,5 @@
+export { addToken, readTokenFile, type TokenHolder } from './access.js';
+export { buildServer, type ServerOptions } from './app.js';
+export type { ServerLimits } from './context.js';
+export { HostedModel, type HostingListener, type HostingOptions } from './hosted-model.js';
+export { ServerMetrics } from './metrics.js';

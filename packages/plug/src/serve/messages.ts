@@ -1,0 +1,59 @@
+// What the server and the process of a model say to each other.
+import type { WritingRequest, WrittenToken } from '../generate/index.js';
+import type { Classification, EmbeddingOptions, LabelOptions } from '../pipeline/index.js';
+
+/** First message to the process. */
+export interface HostStart {
+  readonly folder: string;
+  readonly precision: 'auto' | 'float32' | 'bfloat16' | 'int8' | 'int4';
+  readonly threads: number | undefined;
+  /** Texts written at a time, and bytes for their keys and values. */
+  readonly maxRows: number;
+  readonly cacheBytes: number;
+}
+
+/** What a loaded model can do. */
+export interface HostedModelInfo {
+  /** Positions of a source, and of a pass of the decoder. */
+  readonly positions: number;
+  readonly hiddenSize: number;
+  readonly precision: string;
+  /** Without a decoder it only embeds. */
+  readonly canWrite: boolean;
+  readonly maxRows: number;
+}
+
+export type HostRequest =
+  | { readonly start: HostStart }
+  | { readonly write: WritingRequest; readonly call: number }
+  | { readonly embed: readonly string[]; readonly options: EmbeddingOptions; readonly call: number }
+  | { readonly score: readonly string[]; readonly options: LabelOptions; readonly call: number }
+  | { readonly cancel: number };
+
+/** An error as it crosses processes. */
+export interface PlainError {
+  readonly code: string;
+  readonly message: string;
+}
+
+export interface Embeddings {
+  readonly vectors: readonly Float32Array[];
+  readonly tokens: number;
+}
+
+/** A token with the call that it belongs to. */
+export type HostedToken = Omit<WrittenToken, 'request'>;
+
+export type HostReply =
+  | { readonly ready: HostedModelInfo }
+  | { readonly failed: PlainError }
+  | { readonly accepted: number; readonly sourceTokens: number; readonly notes: readonly string[] }
+  /** Those of one step, by call, with how full the model is. */
+  | {
+      readonly tokens: readonly (readonly [call: number, token: HostedToken])[];
+      readonly rows: number;
+      readonly waiting: number;
+    }
+  | { readonly embedded: Embeddings; readonly call: number }
+  | { readonly scored: readonly Classification[]; readonly call: number }
+  | { readonly error: PlainError; readonly call: number };

@@ -1,0 +1,70 @@
+// What Prometheus is told. The library is the one that Node services use for it.
+import { Counter, Gauge, Histogram, Registry } from 'prom-client';
+import type { HostedModel } from './hosted-model.js';
+
+const secondBuckets = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60];
+
+/** Metrics of one server, in a registry of their own. */
+export class ServerMetrics {
+  readonly registry = new Registry();
+  readonly requests = new Counter({
+    name: 'plug_requests_total',
+    help: 'Requests by route and HTTP status',
+    labelNames: ['route', 'status'],
+    registers: [this.registry],
+  });
+  readonly requestSeconds = new Histogram({
+    name: 'plug_request_seconds',
+    help: 'Time from a request to the end of its answer',
+    labelNames: ['route'],
+    buckets: secondBuckets,
+    registers: [this.registry],
+  });
+  readonly firstTokenSeconds = new Histogram({
+    name: 'plug_first_token_seconds',
+    help: 'Time from a request to its first token',
+    labelNames: ['model'],
+    buckets: secondBuckets,
+    registers: [this.registry],
+  });
+  readonly tokens = new Counter({
+    name: 'plug_tokens_written_total',
+    help: 'Tokens written',
+    labelNames: ['model'],
+    registers: [this.registry],
+  });
+  readonly batchRows = new Histogram({
+    name: 'plug_batch_rows',
+    help: 'Texts written together in one step',
+    labelNames: ['model'],
+    buckets: [1, 2, 4, 8, 16, 32, 64, 128],
+    registers: [this.registry],
+  });
+  readonly restarts = new Counter({
+    name: 'plug_model_exits_total',
+    help: 'Processes of models that ended by themselves',
+    labelNames: ['model'],
+    registers: [this.registry],
+  });
+
+  /** Gauges that are read when they are asked for. */
+  watch(models: readonly HostedModel[]): void {
+    const gauge = (name: string, help: string, read: (model: HostedModel) => number): void => {
+      new Gauge({
+        name,
+        help,
+        labelNames: ['model'],
+        registers: [this.registry],
+        collect() {
+          for (const model of models) this.set({ model: model.name }, read(model));
+        },
+      });
+    };
+    gauge('plug_calls', 'Requests being answered or waiting', ({ numCalls }) => numCalls);
+    gauge('plug_waiting_texts', 'Texts that wait for a place in the batch', ({ load }) => load.waiting);
+    gauge('plug_cache_use', 'Share of the places for texts that is in use', ({ load, info }) =>
+      info?.maxRows ? load.rows / info.maxRows : 0,
+    );
+    gauge('plug_model_ready', '1 while the model is loaded', ({ isReady }) => (isReady ? 1 : 0));
+  }
+}

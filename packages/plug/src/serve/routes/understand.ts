@@ -1,0 +1,71 @@
+// /v1/embeddings in OpenAI's form, and /v1/score: labels without fine-tuning.
+import type { FastifyInstance } from 'fastify';
+import { listed, type ServerContext } from '../context.js';
+import { RequestError } from '../errors.js';
+import {
+  type EmbeddingRequest,
+  embeddingSchema,
+  type ScoreRequest,
+  scoredSchema,
+  scoreSchema,
+} from '../schemas.js';
+
+export function understandRoutes(app: FastifyInstance, context: ServerContext): void {
+  app.post(
+    '/v1/embeddings',
+    { schema: { body: embeddingSchema, tags: ['OpenAI'] } },
+    async (request, reply) => {
+      const { model: name, input, encoding_format: format, pooling } = request.body as EmbeddingRequest;
+      const texts = notEmpty(listed(input));
+      context.checkInputs(texts, 'input');
+      const model = context.model(name);
+      const { vectors, tokens } = await model.embed(texts, { pooling }, context.signalOf(request, reply));
+      return {
+        object: 'list',
+        model: model.name,
+        data: vectors.map((vector, index) => ({
+          object: 'embedding',
+          index,
+          embedding: format === 'base64' ? base64(vector) : Array.from(vector),
+        })),
+        usage: { prompt_tokens: tokens, total_tokens: tokens },
+      };
+    },
+  );
+
+  const schema = { body: scoreSchema, response: { 200: scoredSchema }, tags: ['PLUG'] };
+  app.post('/v1/score', { schema }, async (request, reply) => {
+    const { model: name, input, labels, source, before } = request.body as ScoreRequest;
+    const texts = notEmpty(listed(input));
+    context.checkInputs(texts, 'input');
+    if (new Set(labels).size < labels.length)
+      throw new RequestError(400, 'Two of the labels are the same.', { param: 'labels' });
+    if (source !== undefined && !source.includes('{text}'))
+      throw new RequestError(400, 'source must hold {text}, which stands for the text.', { param: 'source' });
+    const model = context.model(name);
+    const options = {
+      labels,
+      ...(source !== undefined && { source }),
+      ...(before !== undefined && { before }),
+    };
+    const scored = await model.score(texts, options, context.signalOf(request, reply));
+    return { model: model.name, data: scored.map((one, index) => ({ index, labels: one.labels })) };
+  });
+}
+
+function notEmpty(texts: readonly string[]): readonly string[] {
+  const at = texts.findIndex((text) => text.trim() === '');
+  if (at < 0) return texts;
+  throw new RequestError(
+    400,
+    `input ${texts.length > 1 ? `${at} ` : ''}is empty: there is nothing to read.`,
+    {
+      param: 'input',
+    },
+  );
+}
+
+/** Little-endian float32, as OpenAI's clients ask for it by themselves. */
+function base64({ buffer, byteOffset, byteLength }: Float32Array): string {
+  return Buffer.from(buffer, byteOffset, byteLength).toString('base64');
+}

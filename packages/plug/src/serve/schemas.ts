@@ -1,0 +1,120 @@
+// What requests may hold and what answers hold. Requests are checked by these, and the OpenAPI document is made of them.
+import { z } from 'zod';
+import { generationFields } from '../generate/index.js';
+
+const model = z.string().optional().describe('a name of /v1/models; the first one if it is left out');
+const stream = z.boolean().default(false).describe('answer token by token, as server-sent events');
+const texts = (what: string) => z.union([z.string(), z.array(z.string()).min(1).max(256)]).describe(what);
+
+/** Settings that OpenAI's two text endpoints share. */
+const openAiSampling = {
+  model,
+  temperature: generationFields.temperature,
+  top_p: generationFields.topP,
+  top_k: generationFields.topK,
+  repetition_penalty: generationFields.repetitionPenalty,
+  n: z.int().min(1).max(16).default(1).describe('texts for each prompt'),
+  seed: generationFields.seed
+    .removeDefault()
+    .optional()
+    .describe('text i is drawn with seed + i; else by chance'),
+  stop: z
+    .union([z.string().min(1).max(64), z.array(z.string().min(1).max(64)).max(4)])
+    .nullish()
+    .describe('writing ends before the first of these'),
+  stream,
+  stream_options: z.strictObject({ include_usage: z.boolean().optional() }).nullish(),
+  user: z.string().optional().describe('accepted and not used'),
+  frequency_penalty: z.literal(0).nullish().describe('only 0; see repetition_penalty'),
+  presence_penalty: z.literal(0).nullish().describe('only 0; see repetition_penalty'),
+};
+
+const maxTokens = generationFields.maxLength;
+
+export const completionSchema = z.strictObject({
+  ...openAiSampling,
+  prompt: texts('what the texts continue'),
+  max_tokens: maxTokens,
+  logprobs: z.int().min(0).max(20).nullish().describe('tell so many most probable tokens at each place'),
+  echo: z.boolean().default(false).describe('put the prompt in front of the text'),
+});
+
+export const chatSchema = z.strictObject({
+  ...openAiSampling,
+  messages: z
+    .array(
+      z.strictObject({
+        role: z.enum(['system', 'developer', 'user', 'assistant']),
+        content: z.string(),
+        name: z.string().optional(),
+      }),
+    )
+    .min(1)
+    .max(256)
+    .describe('one user message is continued as it is; see the guide for longer talks'),
+  max_tokens: maxTokens.removeDefault().optional(),
+  max_completion_tokens: maxTokens.removeDefault().optional(),
+});
+
+export const embeddingSchema = z.strictObject({
+  model,
+  input: texts('one vector is made of each'),
+  encoding_format: z.enum(['float', 'base64']).default('float'),
+  pooling: z.enum(['mean', 'first']).default('mean').describe('of all tokens’ states, or the first token’s'),
+  user: z.string().optional().describe('accepted and not used'),
+});
+
+export const scoreSchema = z.strictObject({
+  model,
+  input: texts('texts to be labelled'),
+  labels: z.array(z.string().min(1)).min(2).max(64).describe('words or phrases to choose from'),
+  source: z.string().optional().describe('what the encoder reads, {text} standing for the text'),
+  before: z.string().optional().describe('what stands in front of the label in the decoder'),
+});
+
+const { beams: _b, lengthPenalty: _l, earlyStopping: _e, seed: _s, ...sampledFields } = generationFields;
+
+export const generateSchema = z.strictObject({
+  model,
+  prompt: z.string().describe('what the texts continue; may be empty'),
+  ...sampledFields,
+  numCandidates: z.int().min(1).max(16).default(1).describe('texts to write'),
+  seed: openAiSampling.seed,
+  alternatives: z.int().min(0).max(20).default(0).describe('tell so many most probable tokens at each place'),
+  stream,
+});
+
+const choice = z.object({ text: z.string(), tokenId: z.int(), logProbability: z.number() });
+
+/** The answer of /v1/generate. */
+export const generatedSchema = z.object({
+  model: z.string(),
+  seed: z.int(),
+  notes: z.array(z.string()),
+  texts: z.array(
+    z.object({
+      text: z.string(),
+      finish: z.enum(['end', 'length']),
+      logProbability: z.number(),
+      tokens: z.array(choice.extend({ alternatives: z.array(choice).optional() })).optional(),
+    }),
+  ),
+  usage: z.object({ promptTokens: z.int(), writtenTokens: z.int() }),
+});
+
+/** The answer of /v1/score: labels of each text, the most probable first. */
+export const scoredSchema = z.object({
+  model: z.string(),
+  data: z.array(
+    z.object({
+      index: z.int(),
+      labels: z.array(z.object({ label: z.string(), probability: z.number() })),
+    }),
+  ),
+});
+
+export type CompletionRequest = z.output<typeof completionSchema>;
+export type ChatRequest = z.output<typeof chatSchema>;
+export type GenerateRequest = z.output<typeof generateSchema>;
+export type EmbeddingRequest = z.output<typeof embeddingSchema>;
+export type ScoreRequest = z.output<typeof scoreSchema>;
