@@ -14,6 +14,8 @@ import { formatColumns } from './openplug.js';
 import { benchPlan } from './plan/plan.js';
 import { benchMemory } from './process/memory.js';
 import { benchStartup } from './process/startup.js';
+import { benchServe } from './serve/load.js';
+import { benchSoak } from './serve/soak.js';
 import { shapeNames } from './shapes.js';
 import { benchStored } from './stored/stored.js';
 import { benchScaling } from './train/scaling.js';
@@ -45,6 +47,11 @@ const benchmarks: Readonly<Record<string, Benchmark>> = {
     summary: 'a model of 27 billion parameters, used where it lies on disk',
     run: benchStored,
   },
+  serve: {
+    summary: '1 to 128 streams of a server: first token, tokens a second, gain of batching',
+    run: benchServe,
+  },
+  soak: { summary: '10,000 requests of a server, some that hang up or are wrong', run: benchSoak },
   scaling: { summary: 'training over hidden size, length and batch', run: benchScaling },
   kernels: { summary: 'each fused kernel against the library operators that it replaces', run: benchKernels },
 };

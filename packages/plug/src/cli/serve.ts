@@ -152,12 +152,9 @@ async function startModels(
         await HostedModel.start(
           { ...options, cacheBytes },
           {
-            onStep(model, rows, _waiting, tokens) {
-              metrics.tokens.inc({ model }, tokens);
-              metrics.batchRows.observe({ model }, rows);
-            },
+            ...metrics.listener,
             onExit(model, reason) {
-              metrics.restarts.inc({ model });
+              metrics.listener.onExit?.(model, reason);
               process.stderr.write(`Model "${model}" ended (${reason}); starting it again.\n`);
             },
           },

@@ -52,7 +52,7 @@ export async function buildServer(
     forceCloseConnections: 'idle',
     http: { headersTimeout: headersTimeoutMs, connectionsCheckingInterval: 500 },
   });
-  const context = new ServerContext(options.models, options.limits, metrics);
+  const context = new ServerContext(options.models, options.limits);
   metrics.watch(options.models);
 
   app.removeContentTypeParser('text/plain'); // JSON and nothing else
@@ -119,7 +119,7 @@ export async function buildServer(
     openAiTextRoutes(routes, context);
     generateRoute(routes, context);
     understandRoutes(routes, context);
-    operationRoutes(routes, context, () => isDraining);
+    operationRoutes(routes, context, metrics, () => isDraining);
   });
   const beginDraining = (): void => {
     isDraining = true;

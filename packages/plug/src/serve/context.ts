@@ -1,11 +1,10 @@
 // What routes are given: the models, the limits, and writing within them.
 import { randomInt } from 'node:crypto';
-import type { FastifyReply, FastifyRequest } from 'fastify';
+import type { FastifyReply } from 'fastify';
 import type { GenerationSettings } from '../generate/index.js';
 import { RequestError } from './errors.js';
 import type { Accepted, HostedModel } from './hosted-model.js';
 import type { HostedToken } from './messages.js';
-import type { ServerMetrics } from './metrics.js';
 
 export interface ServerLimits {
   /** Tokens that one text may have. */
@@ -26,12 +25,10 @@ export interface Writing {
 export class ServerContext {
   readonly models: readonly HostedModel[];
   readonly limits: ServerLimits;
-  readonly metrics: ServerMetrics;
 
-  constructor(models: readonly HostedModel[], limits: ServerLimits, metrics: ServerMetrics) {
+  constructor(models: readonly HostedModel[], limits: ServerLimits) {
     this.models = models;
     this.limits = limits;
-    this.metrics = metrics;
   }
 
   /** @throws RequestError 404 for a name that is not served */
@@ -87,24 +84,13 @@ export class ServerContext {
     settings: GenerationSettings,
     { signal, numAlternatives = 0 }: { signal: AbortSignal; numAlternatives?: number },
   ): Promise<Writing> {
-    const started = performance.now();
-    const stream = model.write({ prompt, settings, numAlternatives }, signal);
-    const { value } = await stream.next();
-    const { metrics } = this;
-    async function* tokens(): AsyncGenerator<HostedToken, void, undefined> {
-      let isFirst = true;
-      for await (const token of stream) {
-        if (isFirst)
-          metrics.firstTokenSeconds.observe({ model: model.name }, (performance.now() - started) / 1000);
-        isFirst = false;
-        yield token as HostedToken;
-      }
-    }
-    return { accepted: value as Accepted, tokens: tokens() };
+    const tokens = model.write({ prompt, settings, numAlternatives }, signal);
+    const { value } = await tokens.next();
+    return { accepted: value as Accepted, tokens: tokens as Writing['tokens'] };
   }
 
   /** Aborted when the client goes away or the time of a request is over. */
-  signalOf(request: FastifyRequest, reply: FastifyReply): AbortSignal {
+  signalOf(reply: FastifyReply): AbortSignal {
     const gone = new AbortController();
     reply.raw.once('close', () => {
       if (!reply.raw.writableFinished) gone.abort(new RequestError(499, 'The client closed the connection.'));
@@ -115,7 +101,6 @@ export class ServerContext {
       gone.abort(new RequestError(504, message, { code: 'timeout' }));
     }, requestTimeoutMs);
     reply.raw.once('close', () => clearTimeout(timer));
-    request.raw.once('aborted', () => clearTimeout(timer));
     return gone.signal;
   }
 }

@@ -136,6 +136,17 @@ describe('too many requests', () => {
   });
 });
 
+it('a caller that is gone leaves the batch at once, though nobody reads on', async () => {
+  const gone = new AbortController();
+  const settings = { maxLength: 4000, minLength: 4000 };
+  const tokens = server.model.write({ prompt: '', settings }, gone.signal);
+  await tokens.next();
+  assert.equal(server.model.numCalls, 1);
+  gone.abort(new Error('gone'));
+  assert.equal(server.model.numCalls, 0);
+  await assert.rejects(tokens.next(), /gone/);
+});
+
 describe('a model’s process that is killed', () => {
   it('fails its requests, is started again, and writes what it wrote before', async () => {
     const body = { prompt: '春', maxLength: 12, seed: 4 };

@@ -26,7 +26,7 @@ export interface HostingOptions extends HostStart {
 export interface HostingListener {
   onStep?(model: string, rows: number, waiting: number, tokens: number): void;
   onExit?(model: string, reason: string): void;
-  onReady?(model: string, info: HostedModelInfo): void;
+  onFirstToken?(model: string, seconds: number): void;
 }
 
 /** The head of a text that is being written. */
@@ -121,11 +121,21 @@ export class HostedModel {
         wake();
       },
     });
+    const leave = (): void => {
+      signal.removeEventListener('abort', onAbort);
+      end();
+      // Also after the last token: the process forgets the call.
+      this.#send({ cancel: call });
+    };
+    // At once, as whoever was to read on may be gone.
     const onAbort = (): void => {
       failure = signal.reason as Error;
+      leave();
       wake();
     };
     signal.addEventListener('abort', onAbort);
+    const started = performance.now();
+    let isFirst = true;
     try {
       if (signal.aborted) onAbort();
       else this.#send({ write: request, call });
@@ -138,14 +148,15 @@ export class HostedModel {
           });
           continue;
         }
+        if ('tokenId' in next && isFirst) {
+          isFirst = false;
+          this.#listener.onFirstToken?.(this.name, (performance.now() - started) / 1000);
+        }
         if ('finish' in next && next.finish) numEnded++;
         yield next;
       }
     } finally {
-      signal.removeEventListener('abort', onAbort);
-      end();
-      // Also after the last token: the process forgets the call.
-      this.#send({ cancel: call });
+      leave();
     }
   }
 
@@ -235,13 +246,14 @@ export class HostedModel {
       const child = fork(new URL('./host.js', import.meta.url), {
         serialization: 'advanced',
         stdio: 'inherit',
+        // Threads that wait by spinning would take the cores from the event loop beside them.
+        env: { OMP_WAIT_POLICY: 'passive', ...process.env },
       });
       this.#process = child;
       child.on('message', (reply: HostReply) => {
         if ('ready' in reply) {
           this.#info = reply.ready;
           this.#failedStarts = 0;
-          this.#listener.onReady?.(this.name, reply.ready);
           resolve();
         } else if ('failed' in reply) {
           reject(modelError(reply.failed));

@@ -1,6 +1,6 @@
 // What Prometheus is told. The library is the one that Node services use for it.
 import { Counter, Gauge, Histogram, Registry } from 'prom-client';
-import type { HostedModel } from './hosted-model.js';
+import type { HostedModel, HostingListener } from './hosted-model.js';
 
 const secondBuckets = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60];
 
@@ -46,6 +46,16 @@ export class ServerMetrics {
     labelNames: ['model'],
     registers: [this.registry],
   });
+
+  /** What a hosted model tells while it works. */
+  readonly listener: HostingListener = {
+    onStep: (model, rows, _waiting, tokens) => {
+      this.tokens.inc({ model }, tokens);
+      this.batchRows.observe({ model }, rows);
+    },
+    onFirstToken: (model, seconds) => this.firstTokenSeconds.observe({ model }, seconds),
+    onExit: (model) => this.restarts.inc({ model }),
+  };
 
   /** Gauges that are read when they are asked for. */
   watch(models: readonly HostedModel[]): void {

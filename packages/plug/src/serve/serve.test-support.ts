@@ -28,7 +28,8 @@ export interface TestServerOptions extends Partial<ServerOptions> {
 /** Started for the whole test file, and closed after it. */
 export async function startServer(options: TestServerOptions): Promise<TestServer> {
   const { folder, maxCalls = 300, maxRows = 16, ...changes } = options;
-  const model = await HostedModel.start({
+  const metrics = new ServerMetrics();
+  const hosting = {
     name: 'spring',
     folder,
     precision: 'float32',
@@ -36,11 +37,12 @@ export async function startServer(options: TestServerOptions): Promise<TestServe
     maxRows,
     cacheBytes: 2 ** 28,
     maxCalls,
-  });
+  } as const;
+  const model = await HostedModel.start(hosting, metrics.listener);
   const { app, beginDraining } = await buildServer({
     models: [model],
     limits: testLimits,
-    metrics: new ServerMetrics(),
+    metrics,
     tokens: undefined,
     requestsPerMinute: 0,
     maxBodyBytes: 64 * 1024,

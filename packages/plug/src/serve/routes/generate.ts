@@ -24,7 +24,7 @@ export function generateRoute(app: FastifyInstance, context: ServerContext): voi
     const model = context.model(name);
     const settings = { ...rest, seed: seedOrChance(given) };
     const { accepted, tokens } = await context.write(model, prompt, settings, {
-      signal: context.signalOf(request, reply),
+      signal: context.signalOf(reply),
       numAlternatives: alternatives,
     });
     const head = { model: model.name, seed: settings.seed, notes: [...accepted.notes] };

@@ -1,6 +1,6 @@
 // /v1/completions and /v1/chat/completions in OpenAI's form.
 import { randomUUID } from 'node:crypto';
-import type { FastifyInstance } from 'fastify';
+import type { FastifyInstance, FastifyReply } from 'fastify';
 import type { GenerationSettings } from '../../generate/index.js';
 import { chatPrompt } from '../chat-prompt.js';
 import { listed, type ServerContext, seedOrChance, type Writing } from '../context.js';
@@ -77,7 +77,7 @@ export function openAiTextRoutes(app: FastifyInstance, context: ServerContext): 
       context.checkAmount({ numTexts: prompts.length * body.n, maxLength: body.max_tokens }, 'max_tokens');
       const asked = { ...sampling(body, body.max_tokens), prompts, numAlternatives: body.logprobs ?? 0 };
       const echoed = body.echo ? prompts : undefined;
-      return await answer(body, asked, completionForm, echoed, request, reply);
+      return await answer(body, asked, completionForm, echoed, reply);
     },
   );
 
@@ -91,7 +91,7 @@ export function openAiTextRoutes(app: FastifyInstance, context: ServerContext): 
       const maxLength = body.max_completion_tokens ?? body.max_tokens ?? 128;
       context.checkAmount({ numTexts: body.n, maxLength }, 'max_completion_tokens');
       const asked = { ...sampling(body, maxLength), prompts: [prompt], numAlternatives: 0 };
-      return await answer(body, asked, chatForm, undefined, request, reply);
+      return await answer(body, asked, chatForm, undefined, reply);
     },
   );
 
@@ -100,10 +100,10 @@ export function openAiTextRoutes(app: FastifyInstance, context: ServerContext): 
     asked: Asked,
     form: Form,
     echoed: readonly string[] | undefined,
-    ...[request, reply]: Parameters<ServerContext['signalOf']>
+    reply: FastifyReply,
   ) {
     const model = context.model(body.model);
-    const signal = context.signalOf(request, reply);
+    const signal = context.signalOf(reply);
     const head = {
       id: `${form.idPrefix}${randomUUID()}`,
       created: Math.floor(Date.now() / 1000),
@@ -211,8 +211,7 @@ async function* merged(
       }
     }
   } finally {
-    await Promise.allSettled(pending.values()).then(() => {});
-    for (const source of pending.keys()) await source.return(undefined);
+    await Promise.allSettled([...pending.keys()].map((source) => source.return(undefined)));
   }
 }
 

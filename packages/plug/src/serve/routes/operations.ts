@@ -1,11 +1,13 @@
 // What operators ask: which models there are, whether the server lives and is ready, metrics, and the API's document.
 import type { FastifyInstance } from 'fastify';
 import type { ServerContext } from '../context.js';
+import type { ServerMetrics } from '../metrics.js';
 
 /** @param isDraining true once the server takes no more work */
 export function operationRoutes(
   app: FastifyInstance,
   context: ServerContext,
+  { registry }: ServerMetrics,
   isDraining: () => boolean,
 ): void {
   app.get('/v1/models', { schema: { tags: ['OpenAI'] } }, () => ({
@@ -26,7 +28,7 @@ export function operationRoutes(
     return reply.status(isReady ? 200 : 503).send({ ready: isReady, models });
   });
   app.get('/metrics', { schema: { tags: ['Operations'] } }, async (_, reply) =>
-    reply.type(context.metrics.registry.contentType).send(await context.metrics.registry.metrics()),
+    reply.type(registry.contentType).send(await registry.metrics()),
   );
   app.get('/openapi.json', { schema: { hide: true } }, () => app.swagger());
 }

@@ -19,7 +19,7 @@ export function understandRoutes(app: FastifyInstance, context: ServerContext): 
       const texts = notEmpty(listed(input));
       context.checkInputs(texts, 'input');
       const model = context.model(name);
-      const { vectors, tokens } = await model.embed(texts, { pooling }, context.signalOf(request, reply));
+      const { vectors, tokens } = await model.embed(texts, { pooling }, context.signalOf(reply));
       return {
         object: 'list',
         model: model.name,
@@ -48,7 +48,7 @@ export function understandRoutes(app: FastifyInstance, context: ServerContext): 
       ...(source !== undefined && { source }),
       ...(before !== undefined && { before }),
     };
-    const scored = await model.score(texts, options, context.signalOf(request, reply));
+    const scored = await model.score(texts, options, context.signalOf(reply));
     return { model: model.name, data: scored.map((one, index) => ({ index, labels: one.labels })) };
   });
 }

@@ -1,0 +1,115 @@
+// A served model for the benchmarks: the real command in a process of its own, and clients that stream from it.
+import { type ChildProcess, spawn } from 'node:child_process';
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { StoredModel } from '../case.js';
+import { BenchmarkError } from '../harness/harness.js';
+import { keyedRandom } from '../openplug.js';
+import type { Shape } from '../shapes.js';
+
+const program = fileURLToPath(new URL('../../../packages/plug/bin/plug.js', import.meta.url));
+
+/** What one streamed answer took. */
+export interface Streamed {
+  text: string;
+  tokens: number;
+  firstTokenSeconds: number;
+}
+
+/** `plug serve` with a model of a shape. */
+export class ServedShape implements AsyncDisposable {
+  readonly url: string;
+  readonly #stored: StoredModel;
+  readonly #child: ChildProcess;
+
+  private constructor(url: string, stored: StoredModel, child: ChildProcess) {
+    this.url = url;
+    this.#stored = stored;
+    this.#child = child;
+  }
+
+  static async start({ config }: Shape, flags: readonly string[] = []): Promise<ServedShape> {
+    const stored = new StoredModel(config);
+    const special = ['[PAD]', '[UNK]', '[CLS]', '[SEP]', '[MASK]'];
+    const characters = Array.from({ length: config.originalVocabSize - special.length }, (_, index) =>
+      String.fromCodePoint(0x4e00 + index),
+    );
+    writeFileSync(join(stored.folder, 'vocab.txt'), `${[...special, ...characters].join('\n')}\n`);
+    const parameters = ['serve', '--model', `model=${stored.folder}`, '--port', '0', ...flags];
+    const child = spawn(process.execPath, [program, ...parameters], { stdio: ['ignore', 'ignore', 'pipe'] });
+    let stderr = '';
+    for await (const piece of child.stderr!.setEncoding('utf8')) {
+      stderr += piece as string;
+      const url = /Serving model on (\S+)/.exec(stderr)?.[1];
+      if (url) return new ServedShape(url, stored, child);
+    }
+    stored[Symbol.dispose]();
+    throw new BenchmarkError(`plug serve did not start: ${stderr}`);
+  }
+
+  /** Resident bytes of the server and of its model's process. */
+  residentBytes(): { server: number; model: number } {
+    const pid = this.#child.pid!;
+    const children = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim();
+    const [model] = children.split(' ').map(Number);
+    const resident = (id: number): number =>
+      1024 * Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${id}/status`, 'utf8'))![1]);
+    return { server: resident(pid), model: resident(model!) };
+  }
+
+  async metric(pattern: RegExp): Promise<number> {
+    const text = await (await fetch(`${this.url}/metrics`)).text();
+    return Number(pattern.exec(text)?.[1]);
+  }
+
+  post(path: string, body: unknown, signal?: AbortSignal): Promise<Response> {
+    return fetch(this.url + path, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify(body),
+      ...(signal && { signal }),
+    });
+  }
+
+  /** One answer of `/v1/generate` as it streams in. @throws BenchmarkError when it is an error */
+  async stream(body: object): Promise<Streamed> {
+    const started = performance.now();
+    const response = await this.post('/v1/generate', { ...body, stream: true });
+    if (response.status !== 200)
+      throw new BenchmarkError(`status ${response.status}: ${await response.text()}`);
+    const streamed: Streamed = { text: '', tokens: 0, firstTokenSeconds: Number.NaN };
+    let rest = '';
+    for await (const piece of response.body!.pipeThrough(new TextDecoderStream())) {
+      const lines = (rest + piece).split('\n\n');
+      rest = lines.pop()!;
+      for (const line of lines) {
+        if (line === 'data: [DONE]') return streamed;
+        const event = JSON.parse(line.slice('data: '.length)) as { text?: string; error?: object };
+        if (event.error) throw new BenchmarkError(`a stream ended with ${JSON.stringify(event.error)}`);
+        if (event.text === undefined) continue;
+        if (streamed.tokens++ === 0) streamed.firstTokenSeconds = (performance.now() - started) / 1000;
+        streamed.text += event.text;
+      }
+    }
+    throw new BenchmarkError('A stream ended without [DONE].');
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    const ended = new Promise((resolve) => this.#child.once('exit', resolve));
+    this.#child.kill('SIGTERM');
+    await ended;
+    this.#stored[Symbol.dispose]();
+  }
+}
+
+/** Prompts of mixed lengths, up to that of the shape; the same for the same seed. */
+export function mixedPrompts({ config, promptLength }: Shape, count: number, seed: number): string[] {
+  return Array.from({ length: count }, (_, index) => {
+    const random = keyedRandom(seed, index);
+    const length = 1 + Math.floor(random.uniform() * (promptLength - 2));
+    const character = (): string =>
+      String.fromCodePoint(0x4e00 + Math.floor(random.uniform() * (config.originalVocabSize - 5)));
+    return Array.from({ length }, character).join('');
+  });
+}
