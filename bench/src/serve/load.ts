@@ -14,6 +14,7 @@ import { type Shape, shapes } from '../shapes.js';
 import { mixedPrompts, ServedShape, type Streamed } from './server.js';
 
 const defaultRounds = 5;
+const precisions = ['float32', 'bfloat16', 'int8'] as const;
 const counts = [1, 8, 32, 128] as const;
 /** Texts may differ where two tokens are equally probable up to rounding, which the size of a batch changes. */
 const leastEqualShare = 0.95;
@@ -33,7 +34,9 @@ export async function benchServe(options: BenchOptions): Promise<void> {
   );
   const shape: Shape = shapes[name!];
   const rounds = options.rounds ?? defaultRounds;
-  await using served = await ServedShape.start(shape);
+  const [precision] = selected('dtype', precisions, options.dtype ?? 'float32');
+  // One thread: server and clients want the other cores, and a model as small as this gains nothing from more.
+  await using served = await ServedShape.start(shape, ['--threads', '1', '--precision', precision!]);
   const requests = mixedPrompts(shape, 128, 1).map((prompt, index) => ({
     prompt,
     seed: index,
@@ -98,7 +101,16 @@ export async function benchServe(options: BenchOptions): Promise<void> {
         '',
       ],
     ],
-    { bench: 'serve', shape: name, rounds, torchVersion: buildInfo().torchVersion, rows, gain, equal },
+    {
+      bench: 'serve',
+      shape: name,
+      precision,
+      rounds,
+      torchVersion: buildInfo().torchVersion,
+      rows,
+      gain,
+      equal,
+    },
   );
 }
 
