@@ -1,6 +1,6 @@
 // Reading examples: both file forms, dropped rows, and every way a row can be wrong.
 import assert from 'node:assert/strict';
-import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
+import { existsSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { fileURLToPath } from 'node:url';
@@ -53,7 +53,8 @@ describe('readExamples', () => {
         '{"line":"春","season":"winter"}',
         /line 2: label "winter" is unknown to the task spring. Known: other, spring/,
       ],
-      ['{"line":"  ","season":"spring"}', /line 2: column "line" is empty/],
+      ['{"lines":"春","season":"spring"}', /line 2: column "line" is missing.*Did you mean "lines"\?/],
+      ['{"line":"  ","season":"spring"}', /line 2: column "line" is empty. Remove the row/],
       ['{"line":null,"season":"spring"}', /line 2: column "line" is null/],
       ['{"line":"春","season":', /line 2: not JSON/],
       ['7', /line 2: expected a JSON object, got 7/],
@@ -74,7 +75,7 @@ describe('readExamples', () => {
     const bad = '{"line":"春"}\n'.repeat(5);
     await assert.rejects(
       readExamples([fileWith(good + bad)], springTask),
-      /line 4.*\n5 of 6 rows cannot be used/s,
+      /line 4.*\n5 of 6 rows cannot be used.*: .*line 2; .*line 6\.$/s,
     );
   });
 
@@ -94,29 +95,6 @@ describe('readExamples', () => {
       textPair: '身上至少一件衣服',
       label: 0,
     });
-  });
-});
-
-describe('findSplitFiles', () => {
-  it('sorts by name, takes the task’s own names first, and refuses to guess', () => {
-    const folder = temporaryFolder();
-    mkdirSync(join(folder, 'more'));
-    for (const name of ['train.10k.json', 'train.50k.json', 'dev.json', 'test.json', 'notes.txt'])
-      writeFileSync(join(folder, name), '');
-    const at = (name: string) => join(folder, name);
-    assert.deepEqual(findSplitFiles([folder], ocnli), {
-      train: [at('train.50k.json')],
-      dev: [at('dev.json')],
-      test: [],
-    });
-    assert.throws(
-      () => findSplitFiles([folder], springTask),
-      /several files for train: train.10k.json, train.50k.json/,
-    );
-    const named = findSplitFiles([at('train.10k.json'), at('dev.json')], springTask);
-    assert.deepEqual(named, { train: [at('train.10k.json')], dev: [at('dev.json')], test: [] });
-    assert.throws(() => findSplitFiles([at('notes.txt')], springTask), /does not tell the split/);
-    assert.throws(() => findSplitFiles([join(folder, 'more')], springTask), /no file train/);
   });
 });
 

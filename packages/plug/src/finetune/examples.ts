@@ -1,8 +1,8 @@
 // Examples of a task from the rows of its files. A row that does not fit the task stops everything: silently dropped
 // rows would change what a score means.
 import { ConfigError, CorpusError } from '../errors.js';
-import { rowsOf } from './layouts.js';
-import type { Row } from './rows.js';
+import { layoutOf, rowsOf } from './layouts.js';
+import { type Row, withAllFaults } from './rows.js';
 import type { ChoiceTask, ClassificationTask, FinetuneTask, SpanTask } from './task.js';
 import { columnValue, marked, textOf, unfit } from './template.js';
 
@@ -87,9 +87,6 @@ export interface ReadExamples<Example> {
   dropped: number;
 }
 
-/** Rows at fault that an error shows; it tells how many there are. */
-const shownFaults = 3;
-
 /**
  * Reads the examples of a task.
  * @throws CorpusError naming file and row when a row has no such column, an empty text, or an unknown label; of several
@@ -133,29 +130,11 @@ export async function readInputs(
   });
 }
 
-/** @throws CorpusError for all rows that cannot be used at once, so that a file is mended in one go */
-function withAllFaults<From, To>(rows: readonly From[], use: (row: From) => To): To[] {
-  const faults: CorpusError[] = [];
-  const used = rows.map((row) => {
-    try {
-      return use(row);
-    } catch (error) {
-      if (!(error instanceof CorpusError)) throw error;
-      faults.push(error);
-      return undefined as To;
-    }
-  });
-  if (faults.length === 0) return used;
-  const messages = faults.slice(0, shownFaults).map(({ message }) => message);
-  if (faults.length > 1) messages.push(`${faults.length} of ${rows.length} rows cannot be used.`);
-  throw new CorpusError(messages.join('\n'), { cause: faults[0] });
-}
-
 async function identified(
   paths: readonly string[],
   task: FinetuneTask,
 ): Promise<{ row: Row; id: string | number }[]> {
-  const layout = task.kind === 'classification' ? 'rows' : (task.layout ?? 'rows');
+  const layout = layoutOf(task);
   const rows: Row[] = [];
   for (const path of paths) rows.push(...(await rowsOf(path, layout)));
   if (paths.length > 0 && rows.length === 0)
@@ -282,7 +261,8 @@ export function checkExamples(examples: readonly TaskExample[], task: FinetuneTa
     if (kindOf(example) !== task.kind)
       throw new ConfigError(`${where} is not of the task's kind, ${task.kind}.`);
     const texts = Object.values(example).filter((value) => typeof value === 'string');
-    if (texts.some((text) => text.trim() === '')) throw new ConfigError(`${where} has an empty text.`);
+    if (texts.some((text) => text.trim() === ''))
+      throw new ConfigError(`${where} has an empty text. Leave the example out, or give it a text.`);
     if (task.kind === 'classification' && 'label' in example && task.labels[example.label] === undefined)
       throw new ConfigError(
         `${where} has label ${example.label}, expected an index into the ${task.labels.length} labels.`,

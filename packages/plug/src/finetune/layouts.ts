@@ -3,6 +3,7 @@ import { existsSync } from 'node:fs';
 import { z } from 'zod';
 import { CorpusError } from '../errors.js';
 import { type Row, readDocument, readRows } from './rows.js';
+import type { FinetuneTask } from './task.js';
 
 /**
  * How a file nests its rows. `rows`: not at all. `squad` (CMRC2018, DRCD): data → paragraphs → questions; gives `id`,
@@ -12,6 +13,11 @@ import { type Row, readDocument, readRows } from './rows.js';
  */
 export const layoutNames = ['rows', 'squad', 'c3', 'chid'] as const;
 export type LayoutName = (typeof layoutNames)[number];
+
+/** The layout of a task's files; classification has flat rows alone. */
+export function layoutOf(task: FinetuneTask): LayoutName {
+  return task.kind === 'classification' ? 'rows' : (task.layout ?? 'rows');
+}
 
 /** @throws CorpusError when the file does not have the layout */
 export async function rowsOf(path: string, layout: LayoutName): Promise<Row[]> {
@@ -94,6 +100,11 @@ function c3Rows(path: string): Row[] {
 const chidLine = z.object({ candidates: z.array(z.string()), content: z.array(z.string()) });
 const chidAnswers = z.record(z.string(), z.int());
 const idiomPlace = /#idiom\d+#/g;
+
+/** Whether a file holds the answers to another one: it is read with that, and is no data by itself. */
+export function isAnswersFile(path: string, layout: LayoutName): boolean {
+  return layout === 'chid' && /_answer\.\w+$/i.test(path);
+}
 
 async function chidRows(path: string): Promise<Row[]> {
   const answersPath = path.replace(/(\.\w+)$/, '_answer$1');

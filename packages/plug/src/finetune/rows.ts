@@ -13,6 +13,10 @@ export interface Row {
   where: string;
 }
 
+/** Rows at fault that an error explains; of more it tells how many there are, and where the first of them stand. */
+const shownFaults = 3;
+const namedFaults = 10;
+
 /** Endings of the files that can be read. */
 export const fileEndings = ['.json', '.jsonl', '.ndjson', '.csv', '.tsv', '.parquet'] as const;
 
@@ -31,6 +35,37 @@ export async function readRows(path: string): Promise<Row[]> {
     default:
       return [...jsonRows(path)];
   }
+}
+
+/**
+ * Maps rows.
+ * @throws CorpusError for all rows that cannot be used at once, so that a file is mended in one go
+ */
+export function withAllFaults<From extends { row: Row }, To>(
+  rows: readonly From[],
+  use: (row: From) => To,
+): To[] {
+  const faults: CorpusError[] = [];
+  const places: string[] = [];
+  const used = rows.map((row) => {
+    try {
+      return use(row);
+    } catch (error) {
+      if (!(error instanceof CorpusError)) throw error;
+      faults.push(error);
+      places.push(row.row.where);
+      return undefined as To;
+    }
+  });
+  if (faults.length === 0) return used;
+  const messages = faults.slice(0, shownFaults).map(({ message }) => message);
+  if (faults.length > 1) {
+    const named = places.slice(0, namedFaults).join('; ') + (places.length > namedFaults ? '; …' : '');
+    messages.push(
+      `${faults.length} of ${rows.length} rows cannot be used. Mend them or remove them: ${named}.`,
+    );
+  }
+  throw new CorpusError(messages.join('\n'), { cause: faults[0] });
 }
 
 /** A JSON document that is no list of rows. */

@@ -1,25 +1,30 @@
-// Which files hold which split of a task's data.
+// Which files hold which split of a task's data. Published files are called after their task, `DRCD_training.json` or
+// `c3-m-dev.json`, or not, `train.json`: what counts are the words of a name.
 import { readdirSync, statSync } from 'node:fs';
-import { basename, join } from 'node:path';
+import { basename, extname, join } from 'node:path';
 import { readable } from '../corpus/files.js';
 import { ConfigError } from '../errors.js';
+import { isAnswersFile, layoutOf } from './layouts.js';
 import { fileEndings } from './rows.js';
 import type { FinetuneTask } from './task.js';
 
 export type SplitName = 'train' | 'dev' | 'test';
 export const splitNames: readonly SplitName[] = ['train', 'dev', 'test'];
 
-const prefixes: readonly (readonly [string, SplitName])[] = [
+const splitWords: ReadonlyMap<string, SplitName> = new Map([
   ['train', 'train'],
+  ['training', 'train'],
   ['dev', 'dev'],
   ['valid', 'dev'],
+  ['validation', 'dev'],
   ['test', 'test'],
-];
+]);
 
 /**
- * Sorts files into splits: those of a folder by the task's `files` or else by their names (`train…`, `dev…` or
- * `valid…`, `test…`), files named outright by their names.
- * @throws ConfigError when a folder has several files for one split, or a file's name tells no split
+ * Sorts files into splits: those of a folder by the task's `files` or else by the split word in their names (`train…`,
+ * `…-dev`, `…_test_…`), files named outright by that word.
+ * @throws ConfigError when a folder has several files for one split or not all that the task reads together, or when a
+ * file's name tells no split
  */
 export function findSplitFiles(paths: readonly string[], task: FinetuneTask): Record<SplitName, string[]> {
   const files: Record<SplitName, string[]> = { train: [], dev: [], test: [] };
@@ -29,10 +34,16 @@ export function findSplitFiles(paths: readonly string[], task: FinetuneTask): Re
       for (const split of splitNames) files[split].push(...inFolder(path, names, split, task));
       continue;
     }
-    const split = splitOfName(basename(path));
+    if (isAnswersFile(path, layoutOf(task)))
+      throw new ConfigError(
+        `${path} holds answers, which are read along with their texts. Leave it out of the list.`,
+      );
+    const name = basename(path);
+    const split = splitOfName(name, task) ?? (isTrial(name, task) ? 'dev' : undefined);
     if (!split)
       throw new ConfigError(
-        `${path}: the name does not tell the split. Call it train…, dev… or test…, with ${fileEndings.join(', ')}.`,
+        `${path}: the name does not tell the split. Call it train…, dev… or test…, or put one of these words between ` +
+          `"-", "_" or "." (${task.name}-train-2.json), with ${fileEndings.join(', ')}.`,
       );
     files[split].push(path);
   }
@@ -44,18 +55,84 @@ export function findSplitFiles(paths: readonly string[], task: FinetuneTask): Re
 }
 
 function inFolder(folder: string, names: readonly string[], split: SplitName, task: FinetuneTask): string[] {
-  const wanted = task.files?.[split];
-  if (task.files && wanted === undefined) return [];
-  if (wanted !== undefined && names.includes(wanted)) return [join(folder, wanted)];
-  const found = names.filter((name) => splitOfName(name) === split);
+  const wanted = declaredNames(task, split);
+  if (task.files && wanted.length === 0) return [];
+  const declared = wanted.map((one) => ({
+    one,
+    found: names.filter((name) => fits(name, one, split, task)),
+  }));
+  const missing = declared.filter(({ found }) => found.length === 0).map(({ one }) => one);
+  if (missing.length < wanted.length) {
+    const found = declared.flatMap(({ found }) => onlyOne(found, folder, split));
+    if (missing.length > 0)
+      throw new ConfigError(
+        `${folder} has ${found.join(', ')} for ${split}, but no ${missing.join(', ')}, which ${task.name} reads with it. ` +
+          'Add what is missing, or name the files that you want in place of the folder.',
+      );
+    return found.map((name) => join(folder, name));
+  }
+  // Benchmarks have test files without labels beside the one with labels that a task declares.
+  if (task.files && split === 'test') return [];
+  const told = names.filter((name) => splitOfName(name, task) === split);
+  const found = told.length > 0 || split !== 'dev' ? told : names.filter((name) => isTrial(name, task));
+  return onlyOne(found, folder, split).map((name) => join(folder, name));
+}
+
+/** @throws ConfigError when there are more: which one is meant, or whether both are, cannot be known */
+function onlyOne(found: readonly string[], folder: string, split: SplitName): readonly string[] {
   if (found.length > 1)
     throw new ConfigError(
       `${folder} has several files for ${split}: ${found.join(', ')}. Name the files that you want in place of the folder.`,
     );
-  return found.map((name) => join(folder, name));
+  return found;
 }
 
-function splitOfName(name: string): SplitName | undefined {
-  if (!fileEndings.some((ending) => name.endsWith(ending))) return undefined;
-  return prefixes.find(([prefix]) => name.startsWith(prefix))?.[1];
+function declaredNames({ files }: FinetuneTask, split: SplitName): string[] {
+  const names = files?.[split] ?? [];
+  return typeof names === 'string' ? [names] : names;
+}
+
+/** Whether a file is the declared one: by its name, or by the same words in any order after others. */
+function fits(name: string, wanted: string, split: SplitName, task: FinetuneTask): boolean {
+  if (name === wanted) return true;
+  // Declared for another place: `extra-train.json` beside `train.json`.
+  if (splitNames.some((other) => declaredNames(task, other).includes(name))) return false;
+  if (splitOfName(name, task) !== split || endingOf(name) !== endingOf(wanted)) return false;
+  const sought = plainWords(wanted);
+  const last = plainWords(name).slice(-sought.length);
+  return last.sort().join() === sought.sort().join();
+}
+
+/** The words of a name, those for splits in one form. */
+function plainWords(name: string): string[] {
+  return wordsOf(name).map((word) => splitWords.get(word) ?? word);
+}
+
+function wordsOf(name: string): string[] {
+  return basename(name, extname(name))
+    .toLowerCase()
+    .split(/[-_.]+/);
+}
+
+function endingOf(name: string): string {
+  return extname(name).toLowerCase();
+}
+
+function isData(name: string, task: FinetuneTask): boolean {
+  return fileEndings.some((ending) => ending === endingOf(name)) && !isAnswersFile(name, layoutOf(task));
+}
+
+/** Undefined where the name has no word for a split, or words for several. */
+function splitOfName(name: string, task: FinetuneTask): SplitName | undefined {
+  if (!isData(name, task)) return undefined;
+  const words = wordsOf(name);
+  for (const [beginning, split] of splitWords) if (words[0]!.startsWith(beginning)) return split;
+  const told = new Set(words.flatMap((word) => splitWords.get(word) ?? []));
+  return told.size === 1 ? [...told][0] : undefined;
+}
+
+/** A small set for trying things out, as CMRC2018 has one: it serves as dev where there is no other. */
+function isTrial(name: string, task: FinetuneTask): boolean {
+  const words = wordsOf(name);
+  return words.includes('trial') && isData(name, task) && !words.some((word) => splitWords.has(word));
 }

@@ -15,11 +15,14 @@ const taskDefaults = z.strictObject({
 /** The name of a column (`target.span1_text` for one that lies deeper), or a template: `{answer}。{context}`. */
 const column = z.string().min(1);
 
+/** The name of a file, or of several that are read together. */
+const splitFiles = z.union([z.string(), z.array(z.string()).min(1)]);
+
 /** File names of the splits inside a task's folder; with it, splits that it leaves out are not read from folders. */
 const taskFiles = z.strictObject({
-  train: z.string().optional(),
-  dev: z.string().optional(),
-  test: z.string().optional(),
+  train: splitFiles.optional(),
+  dev: splitFiles.optional(),
+  test: splitFiles.optional(),
 });
 
 /** Classes of pre-training's sentence relation, in the order of the rows of `cls.seq_relationship`. */

@@ -1,5 +1,6 @@
 // Text of a row by declaration: the name of a column, or a template with columns in braces. Columns may lie deeper,
 // `target.span1_text`; a list is joined.
+import { nearestName } from '../config/index.js';
 import { CorpusError } from '../errors.js';
 import type { Row } from './rows.js';
 
@@ -29,7 +30,10 @@ export function textOf(row: Row, declaration: string): string {
   const text = declaration.includes('{')
     ? declaration.replace(placeholder, (_, column: string) => columnText(row, column))
     : columnText(row, declaration);
-  if (text.trim() === '') throw new CorpusError(`${row.where}: column "${declaration}" is empty.`);
+  if (text.trim() === '')
+    throw new CorpusError(
+      `${row.where}: column "${declaration}" is empty. Remove the row from the file, or give it a text.`,
+    );
   return text;
 }
 
@@ -57,9 +61,11 @@ function columnText(row: Row, column: string): string {
 export function unfit(row: Row, column: string, expected: string): CorpusError {
   const value = columnValue(row, column);
   const got = value === undefined ? 'is missing' : `is ${JSON.stringify(value)?.slice(0, 60)}`;
+  const columns = Object.keys(row.values);
+  const nearest = value === undefined ? nearestName(column, columns) : undefined;
   return new CorpusError(
     `${row.where}: column "${column}" ${got}, expected ${expected}. ` +
-      `The row has: ${Object.keys(row.values).join(', ') || 'nothing'}.`,
+      `The row has: ${columns.join(', ') || 'nothing'}.${nearest ? ` Did you mean "${nearest}"?` : ''}`,
   );
 }
 

@@ -1,6 +1,8 @@
 // Made-up rows in the official layout of every built-in task.
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { layoutOf } from '../layouts.js';
+import type { SplitName } from '../split-files.js';
 import type { FinetuneTask } from '../task.js';
 
 const line = (row: unknown): string => `${JSON.stringify(row)}\n`;
@@ -82,7 +84,7 @@ const squad = (labelled: boolean) => ({
   })),
 });
 
-const c3 = (labelled: boolean) =>
+const c3 = (labelled: boolean, file: number) =>
   repeated(3, (index) => [
     ['男：春江？', '女：潮水。'],
     [
@@ -92,21 +94,37 @@ const c3 = (labelled: boolean) =>
         ...(labelled && { answer: '潮水' }),
       },
     ],
-    `${index}-1`,
+    `${file}-${index}`,
   ]);
 
-/** Writes train, dev and test files for a task into a folder, under the names that it expects. */
-export function writeOfficialFiles(folder: string, task: FinetuneTask): { test: string } {
+/** The names under which their authors published the files of tasks that CLUE renamed. */
+export const authorsFiles: Record<string, Required<NonNullable<FinetuneTask['files']>>> = {
+  c3: {
+    train: ['c3-m-train.json', 'c3-d-train.json'],
+    dev: ['c3-m-dev.json', 'c3-d-dev.json'],
+    test: ['c3-m-test.json', 'c3-d-test.json'],
+  },
+  cmrc2018: { train: 'cmrc2018_train.json', dev: 'cmrc2018_dev.json', test: 'cmrc2018_test_2k.json' },
+  drcd: { train: 'DRCD_training.json', dev: 'DRCD_dev.json', test: 'DRCD_test.json' },
+};
+
+/**
+ * Writes train, dev and test files for a task into a folder.
+ * @param names default: those that the task expects
+ */
+export function writeOfficialFiles(
+  folder: string,
+  task: FinetuneTask,
+  names: FinetuneTask['files'] = task.files,
+): Record<SplitName, string[]> {
   mkdirSync(folder, { recursive: true });
-  const files = { train: 'train.json', dev: 'dev.json', ...task.files };
-  const test = task.files?.test ?? 'test.json';
-  const write = (name: string, labelled: boolean): void => {
-    const path = join(folder, name);
-    const layout = task.kind === 'classification' ? 'rows' : (task.layout ?? 'rows');
+  const files = { train: 'train.json', dev: 'dev.json', test: 'test.json', ...names };
+  const write = (path: string, labelled: boolean, file: number): void => {
+    const layout = layoutOf(task);
     // Questions are made from given answers: tests have those too.
     if (layout === 'squad')
       writeFileSync(path, JSON.stringify(squad(labelled || task.kind === 'generation')));
-    else if (layout === 'c3') writeFileSync(path, JSON.stringify(c3(labelled)));
+    else if (layout === 'c3') writeFileSync(path, JSON.stringify(c3(labelled, file)));
     else if (layout === 'chid') {
       const candidates = ['春江', '潮水', '明月', '共生'];
       const content = ['江#idiom000001#海，#idiom000002#。'];
@@ -125,8 +143,10 @@ export function writeOfficialFiles(folder: string, task: FinetuneTask): { test: 
       writeFileSync(path, made.map(line).join(''));
     }
   };
-  write(files.train, true);
-  write(files.dev, true);
-  write(test, false);
-  return { test: join(folder, test) };
+  const writeSplit = (split: SplitName): string[] => {
+    const paths = [files[split]].flat().map((name) => join(folder, name));
+    for (const [file, path] of paths.entries()) write(path, split !== 'test', file);
+    return paths;
+  };
+  return { train: writeSplit('train'), dev: writeSplit('dev'), test: writeSplit('test') };
 }

@@ -11,17 +11,22 @@ import { loadTaskModel, predictRows } from '../kinds.js';
 import { findSplitFiles } from '../split-files.js';
 import { taskSchema } from '../task.js';
 import { builtInTasks, findTask } from './built-in.js';
-import { writeOfficialFiles } from './built-in.test-data.js';
+import { authorsFiles, writeOfficialFiles } from './built-in.test-data.js';
 
 describe('built-in tasks', () => {
   const folder = temporaryFolder();
   const model = writeTestModel(folder, { maxPositionEmbeddings: 96 });
-  for (const task of builtInTasks)
-    it(`${task.name}: reads its layout, trains two steps, predicts`, async () => {
+  const cases = builtInTasks.map((task) => ({ name: task.name, task, names: task.files }));
+  for (const [name, names] of Object.entries(authorsFiles))
+    cases.push({ name: `${name} as its authors name it`, task: findTask(name), names });
+  for (const { name, task, names } of cases)
+    it(`${name}: reads its layout, trains two steps, predicts`, async () => {
       assert.deepEqual(taskSchema.parse(task), task, 'a task file could hold it');
-      const data = join(folder, task.name);
-      const { test } = writeOfficialFiles(data, task);
+      const data = join(folder, name);
+      const written = writeOfficialFiles(data, task, names);
+      const { test } = written;
       const files = findSplitFiles([data], task);
+      assert.deepEqual([files.train, files.dev], [written.train, written.dev]);
       const train = await readExamples(files.train, task);
       const dev = await readExamples(files.dev, task);
       assert.ok(train.examples.length >= 2);
@@ -30,7 +35,7 @@ describe('built-in tasks', () => {
         { train: train.examples, dev: dev.examples },
         {
           model,
-          out: join(folder, `run-${task.name}`),
+          out: join(folder, `run-${name}`),
           tokensPerBatch: 512,
           maxLength: 48,
           maxTargetLength: 8,
@@ -41,7 +46,7 @@ describe('built-in tasks', () => {
       );
       assert.ok(result.finished && result.dev);
       using tuned = loadTaskModel(result.model);
-      const inputs = await readInputs([test], task);
+      const inputs = await readInputs(test, task);
       const predictions = await predictRows(tuned, inputs);
       assert.equal(predictions.length, inputs.length);
       assert.equal(new Set(predictions.map(({ id }) => id)).size, inputs.length, 'rows are told apart');
@@ -58,7 +63,7 @@ it('predictions for the site are named by the ids of its test file', async () =>
   const idsOf = async (name: string): Promise<unknown[]> => {
     const task = findTask(name);
     const { test } = writeOfficialFiles(join(folder, name), task);
-    return (await readInputs([test], task)).map(({ id }) => id);
+    return (await readInputs(test, task)).map(({ id }) => id);
   };
   assert.deepEqual(await idsOf('fewclue-cluewsc'), [1, 2, 3, 4, 5, 6, 7, 8]);
   assert.deepEqual(await idsOf('chid'), ['#idiom000001#', '#idiom000002#']);

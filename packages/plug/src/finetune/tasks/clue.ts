@@ -30,7 +30,7 @@ export const pronounMarks = [
 const pair = { text: 'sentence1', textPair: 'sentence2', label: 'label', id: 'id' };
 
 /** Both have the layout of SQuAD. */
-function spanTask(name: string): SpanTask {
+function spanTask(name: string, files: SpanTask['files']): SpanTask {
   return {
     name,
     submission: { file: `${name}_predict.json`, form: 'map' },
@@ -45,7 +45,7 @@ function spanTask(name: string): SpanTask {
       id: 'id',
     },
     metric: 'f1',
-    files: clueFiles,
+    files,
     defaults: { epochs: 2 },
   };
 }
@@ -125,7 +125,9 @@ export const clueTasks: readonly FinetuneTask[] = [
     files: clueFiles,
     defaults: { maxLength: 256 },
   },
-  ...['cmrc2018', 'drcd'].map(spanTask),
+  spanTask('cmrc2018', clueFiles),
+  // The test file of its authors has answers.
+  spanTask('drcd', { ...clueFiles, test: 'DRCD_test.json' }),
   {
     name: 'c3',
     submission: labelLines('c311'),
@@ -139,8 +141,12 @@ export const clueTasks: readonly FinetuneTask[] = [
       id: 'id',
     },
     metric: 'accuracy',
-    // Mixed genres (m) alone; for dialogues (d) too, name files as train-m.json and train-d.json.
-    files: { train: 'm-train.json', dev: 'm-dev.json' },
+    // Mixed genres and dialogues, in files of their own. The tests of the authors have answers, CLUE's (test1.1.json) none.
+    files: {
+      train: ['m-train.json', 'd-train.json'],
+      dev: ['m-dev.json', 'd-dev.json'],
+      test: ['m-test.json', 'd-test.json'],
+    },
   },
   {
     name: 'chid',
