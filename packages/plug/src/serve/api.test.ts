@@ -1,13 +1,20 @@
 // The API through real HTTP, with OpenAI's own client and with fetch: answers are those of the direct calls.
 import assert from 'node:assert/strict';
+import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import OpenAI from 'openai';
 import { loadModel } from '../checkpoint/index.js';
-import { springExamples, temporaryFolder, writeTestModel } from '../finetune/finetune.test-support.js';
+import {
+  springExamples,
+  springTask,
+  temporaryFolder,
+  writeTestModel,
+} from '../finetune/finetune.test-support.js';
+import { finetune, loadClassifier } from '../finetune/index.js';
 import { type GenerationSettings, generate } from '../generate/index.js';
 import { embed, labeller } from '../pipeline/index.js';
 import { loadTokenizer } from '../text/index.js';
-import { eventsOf, startServer, until } from './serve.test-support.js';
+import { eventsOf, startServer, type TestServer, until } from './serve.test-support.js';
 
 const folder = temporaryFolder();
 const modelFolder = writeTestModel(folder, { maxPositionEmbeddings: 48 });
@@ -231,11 +238,35 @@ it('/v1/score labels as the direct call does', async () => {
   }
 });
 
+it('/v1/classify gives what the classifier predicts, and tells who cannot', async () => {
+  const out = join(folder, 'tuned');
+  const settings = { maxSteps: 4, tokensPerBatch: 256, maxLength: 32, threads: 1, dtype: 'float32' } as const;
+  await finetune(springTask, { train: springExamples(1, 16) }, { ...settings, model: modelFolder, out });
+  const tuned = await startServer({ folder: out });
+  const answer = await tuned.post('/v1/classify', { input: texts });
+  const { data } = (await answer.json()) as { data: { labels: { label: string; probability: number }[] }[] };
+  const classifier = loadClassifier(out);
+  const expected = classifier.predict(texts.map((text) => ({ text })));
+  for (const [index, { labels }] of data.entries())
+    for (const { label, probability } of labels)
+      assert.ok(
+        Math.abs(probability - expected[index]!.probabilities[springTask.labels.indexOf(label)]!) < 1e-5,
+      );
+  const refusal = async (from: TestServer, path: string, body: object, message: RegExp): Promise<void> => {
+    const response = await from.post(path, body);
+    assert.equal(response.status, 400);
+    assert.match(await response.text(), message);
+  };
+  await refusal(server, '/v1/classify', { input: '春' }, /no classifier/);
+  await refusal(tuned, '/v1/classify', { input: { text: '春', textPair: '江' } }, /single texts/);
+  await refusal(tuned, '/v1/generate', { prompt: '春' }, /writes no text/);
+});
+
 it('the OpenAPI document and the metrics tell of every route', async () => {
   const document = (await (await fetch(`${server.url}/openapi.json`)).json()) as {
     paths: Record<string, { post?: { requestBody: unknown } }>;
   };
-  for (const path of ['completions', 'chat/completions', 'embeddings', 'generate', 'score'])
+  for (const path of ['completions', 'chat/completions', 'embeddings', 'generate', 'score', 'classify'])
     assert.ok(document.paths[`/v1/${path}`]?.post?.requestBody, path);
   const metrics = await (await fetch(`${server.url}/metrics`)).text();
   assert.match(metrics, /plug_requests_total\{route="\/v1\/generate",status="200"\} [1-9]/);

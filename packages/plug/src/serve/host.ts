@@ -4,9 +4,10 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import { OpenPlugError, setNumThreads } from '@openplug/torch';
 import { loadModel, readStoredPrecision, resolveModelFolder } from '../checkpoint/index.js';
 import { ConfigError } from '../errors.js';
+import { loadClassifier, type PlugClassifier, readTaskFile } from '../finetune/index.js';
 import { Writers, type WrittenToken } from '../generate/index.js';
 import type { PlugModel } from '../model/index.js';
-import { embed, labeller } from '../pipeline/index.js';
+import { embed, labelled, labeller } from '../pipeline/index.js';
 import { loadTokenizer, type Tokenizer } from '../text/index.js';
 import type { HostedToken, HostReply, HostRequest, HostStart, PlainError } from './messages.js';
 
@@ -21,9 +22,13 @@ function plain(error: unknown): PlainError {
   };
 }
 
+/** What is answered between two steps. */
+type OtherRequest = Extract<HostRequest, { embed: unknown } | { score: unknown } | { classify: unknown }>;
+
 class Host {
   readonly #model: PlugModel;
   readonly #tokenizer: Tokenizer;
+  readonly #classifier: PlugClassifier | undefined;
   readonly #writers: Writers | undefined;
   /** The server's calls by the writers' requests, and the reverse. */
   readonly #calls = new Map<number, number>();
@@ -35,11 +40,14 @@ class Host {
   constructor({ folder: path, precision, threads, maxRows, cacheBytes }: HostStart) {
     if (threads !== undefined) setNumThreads(threads);
     const folder = resolveModelFolder(path);
+    // What a task has changed no longer writes, even if it still has a decoder.
+    if (readTaskFile(folder)?.task.kind === 'classification') this.#classifier = loadClassifier(folder);
     const stored = readStoredPrecision(folder) ?? 'float32';
-    this.#model = loadModel(folder, { precision: precision === 'auto' ? stored : precision });
+    this.#model =
+      this.#classifier?.model ?? loadModel(folder, { precision: precision === 'auto' ? stored : precision });
     this.#tokenizer = loadTokenizer(folder);
     const { config, precision: packed = 'float32' } = this.#model;
-    const canWrite = config.decHiddenLayers > 0;
+    const canWrite = config.decHiddenLayers > 0 && !this.#classifier;
     if (canWrite) this.#writers = new Writers(this.#model, this.#tokenizer, { maxRows, cacheBytes });
     reply({
       ready: {
@@ -48,6 +56,10 @@ class Host {
         precision: packed,
         canWrite,
         maxRows: this.#writers?.maxRows ?? 0,
+        ...(this.#classifier && {
+          labels: this.#classifier.task.labels,
+          takesPairs: this.#classifier.task.columns.textPair !== undefined,
+        }),
       },
     });
   }
@@ -55,7 +67,7 @@ class Host {
   take(message: HostRequest): void {
     if ('cancel' in message) this.#cancel(message.cancel);
     else if ('write' in message) this.#attempt(message.call, () => this.#write(message));
-    else if ('embed' in message || 'score' in message) {
+    else if ('embed' in message || 'score' in message || 'classify' in message) {
       const { call } = message;
       this.#other.push({ call, run: () => reply({ ...this.#answer(message), call }) });
     }
@@ -64,16 +76,22 @@ class Host {
 
   #write({ write, call }: Extract<HostRequest, { write: unknown }>): void {
     if (!this.#writers)
-      throw new ConfigError('This model is an encoder alone and writes no text. Ask a model of stage 2.');
+      throw new ConfigError(
+        'This model is an encoder alone, or a classifier, and writes no text. Ask a model of stage 2.',
+      );
     const { id, ...accepted } = this.#writers.add(write);
     this.#calls.set(id, call);
     this.#requests.set(call, id);
     reply({ accepted: call, ...accepted });
   }
 
-  #answer(message: Extract<HostRequest, { embed: unknown } | { score: unknown }>) {
+  #answer(message: OtherRequest) {
     if ('score' in message)
-      return { scored: labeller(this.#model, this.#tokenizer, message.options)(message.score) };
+      return { labelled: labeller(this.#model, this.#tokenizer, message.options)(message.score) };
+    if ('classify' in message) {
+      const classifier = this.#classifier!; // the server asks only those that have labels
+      return { labelled: classifier.predict(message.classify).map(labelled(classifier.task.labels)) };
+    }
     const vectors = embed(this.#model, this.#tokenizer, message.embed, message.options);
     const tokens = message.embed.reduce((sum, text) => sum + this.#tokenizer.encode(text).length + 2, 0);
     return { embedded: { vectors, tokens } };

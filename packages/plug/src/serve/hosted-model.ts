@@ -4,8 +4,10 @@ import { type ChildProcess, fork } from 'node:child_process';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { WritingRequest } from '../generate/index.js';
 import type { Classification, EmbeddingOptions, LabelOptions } from '../pipeline/index.js';
+import { Arrivals } from './arrivals.js';
 import { modelError, RequestError } from './errors.js';
 import type {
+  ClassifierInput,
   Embeddings,
   HostedModelInfo,
   HostedToken,
@@ -106,20 +108,14 @@ export class HostedModel {
   ): AsyncGenerator<Accepted | HostedToken, void, undefined> {
     const numTexts = request.settings.numCandidates ?? 1;
     let numEnded = 0;
-    const arrived: (Accepted | HostedToken)[] = [];
-    let wake = (): void => {};
-    let failure: Error | undefined;
+    const arrivals = new Arrivals<Accepted | HostedToken>();
     const { call, end } = this.#open({
       take: (reply) => {
-        if ('accepted' in reply) arrived.push({ sourceTokens: reply.sourceTokens, notes: reply.notes });
+        if ('accepted' in reply) arrivals.push({ sourceTokens: reply.sourceTokens, notes: reply.notes });
         else if ('tokens' in reply)
-          for (const [id, token] of reply.tokens) if (id === call) arrived.push(token);
-        wake();
+          for (const [id, token] of reply.tokens) if (id === call) arrivals.push(token);
       },
-      fail: (error) => {
-        failure = error;
-        wake();
-      },
+      fail: (error) => arrivals.fail(error),
     });
     const leave = (): void => {
       signal.removeEventListener('abort', onAbort);
@@ -129,9 +125,8 @@ export class HostedModel {
     };
     // At once, as whoever was to read on may be gone.
     const onAbort = (): void => {
-      failure = signal.reason as Error;
       leave();
-      wake();
+      arrivals.fail(signal.reason as Error);
     };
     signal.addEventListener('abort', onAbort);
     const started = performance.now();
@@ -140,14 +135,7 @@ export class HostedModel {
       if (signal.aborted) onAbort();
       else this.#send({ write: request, call });
       while (numEnded < numTexts) {
-        if (failure) throw failure;
-        const next = arrived.shift();
-        if (!next) {
-          await new Promise<void>((resolve) => {
-            wake = resolve;
-          });
-          continue;
-        }
+        const next = await arrivals.next();
         if ('tokenId' in next && isFirst) {
           isFirst = false;
           this.#listener.onFirstToken?.(this.name, (performance.now() - started) / 1000);
@@ -172,7 +160,16 @@ export class HostedModel {
     signal: AbortSignal,
   ): Promise<readonly Classification[]> {
     const reply = await this.#ask((call) => ({ score: texts, options, call }), signal);
-    return (reply as Extract<HostReply, { scored: unknown }>).scored;
+    return (reply as Extract<HostReply, { labelled: unknown }>).labelled;
+  }
+
+  /** By a fine-tuned classifier; `info.labels` are its labels. */
+  async classify(
+    inputs: readonly ClassifierInput[],
+    signal: AbortSignal,
+  ): Promise<readonly Classification[]> {
+    const reply = await this.#ask((call) => ({ classify: inputs, call }), signal);
+    return (reply as Extract<HostReply, { labelled: unknown }>).labelled;
   }
 
   /** Ends the process; calls that are not answered yet fail. */

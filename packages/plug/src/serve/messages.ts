@@ -21,6 +21,15 @@ export interface HostedModelInfo {
   /** Without a decoder it only embeds. */
   readonly canWrite: boolean;
   readonly maxRows: number;
+  /** Of a fine-tuned classifier, and whether it takes two texts. */
+  readonly labels?: readonly string[];
+  readonly takesPairs?: boolean;
+}
+
+/** What a classifier reads. */
+export interface ClassifierInput {
+  readonly text: string;
+  readonly textPair?: string | undefined;
 }
 
 export type HostRequest =
@@ -28,6 +37,7 @@ export type HostRequest =
   | { readonly write: WritingRequest; readonly call: number }
   | { readonly embed: readonly string[]; readonly options: EmbeddingOptions; readonly call: number }
   | { readonly score: readonly string[]; readonly options: LabelOptions; readonly call: number }
+  | { readonly classify: readonly ClassifierInput[]; readonly call: number }
   | { readonly cancel: number };
 
 /** An error as it crosses processes. */
@@ -55,5 +65,6 @@ export type HostReply =
       readonly waiting: number;
     }
   | { readonly embedded: Embeddings; readonly call: number }
-  | { readonly scored: readonly Classification[]; readonly call: number }
+  /** Of texts that were scored or classified. */
+  | { readonly labelled: readonly Classification[]; readonly call: number }
   | { readonly error: PlainError; readonly call: number };

@@ -72,6 +72,15 @@ export const scoreSchema = z.strictObject({
   before: z.string().optional().describe('what stands in front of the label in the decoder'),
 });
 
+const classifierInput = z.union([z.string(), z.strictObject({ text: z.string(), textPair: z.string() })]);
+
+export const classifySchema = z.strictObject({
+  model: model.describe('a fine-tuned classifier; the first one if it is left out'),
+  input: z
+    .union([classifierInput, z.array(classifierInput).min(1).max(256)])
+    .describe('texts, or for a classifier of pairs objects with text and textPair'),
+});
+
 const { beams: _b, lengthPenalty: _l, earlyStopping: _e, seed: _s, ...sampledFields } = generationFields;
 
 export const generateSchema = z.strictObject({
@@ -102,8 +111,8 @@ export const generatedSchema = z.object({
   usage: z.object({ promptTokens: z.int(), writtenTokens: z.int() }),
 });
 
-/** The answer of /v1/score: labels of each text, the most probable first. */
-export const scoredSchema = z.object({
+/** The answer of /v1/score and /v1/classify: labels of each text, the most probable first. */
+export const labelledSchema = z.object({
   model: z.string(),
   data: z.array(
     z.object({
@@ -117,4 +126,5 @@ export type CompletionRequest = z.output<typeof completionSchema>;
 export type ChatRequest = z.output<typeof chatSchema>;
 export type GenerateRequest = z.output<typeof generateSchema>;
 export type EmbeddingRequest = z.output<typeof embeddingSchema>;
+export type ClassifyRequest = z.output<typeof classifySchema>;
 export type ScoreRequest = z.output<typeof scoreSchema>;

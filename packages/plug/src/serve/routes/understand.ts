@@ -1,12 +1,14 @@
-// /v1/embeddings in OpenAI's form, and /v1/score: labels without fine-tuning.
+// /v1/embeddings in OpenAI's form; /v1/score, labels without fine-tuning, and /v1/classify, labels of fine-tuned models.
 import type { FastifyInstance } from 'fastify';
 import { listed, type ServerContext } from '../context.js';
 import { RequestError } from '../errors.js';
 import {
+  type ClassifyRequest,
+  classifySchema,
   type EmbeddingRequest,
   embeddingSchema,
+  labelledSchema,
   type ScoreRequest,
-  scoredSchema,
   scoreSchema,
 } from '../schemas.js';
 
@@ -33,7 +35,7 @@ export function understandRoutes(app: FastifyInstance, context: ServerContext): 
     },
   );
 
-  const schema = { body: scoreSchema, response: { 200: scoredSchema }, tags: ['PLUG'] };
+  const schema = { body: scoreSchema, response: { 200: labelledSchema }, tags: ['PLUG'] };
   app.post('/v1/score', { schema }, async (request, reply) => {
     const { model: name, input, labels, source, before } = request.body as ScoreRequest;
     const texts = notEmpty(listed(input));
@@ -50,6 +52,37 @@ export function understandRoutes(app: FastifyInstance, context: ServerContext): 
     };
     const scored = await model.score(texts, options, context.signalOf(reply));
     return { model: model.name, data: scored.map((one, index) => ({ index, labels: one.labels })) };
+  });
+
+  const classifying = { body: classifySchema, response: { 200: labelledSchema }, tags: ['PLUG'] };
+  app.post('/v1/classify', { schema: classifying }, async (request, reply) => {
+    const { model: name, input } = request.body as ClassifyRequest;
+    const inputs = (Array.isArray(input) ? input : [input]).map((one) =>
+      typeof one === 'string' ? { text: one } : one,
+    );
+    const texts = inputs.flatMap((one) => Object.values(one));
+    notEmpty(texts);
+    context.checkInputs(texts, 'input');
+    const model = context.model(name ?? context.models.find(({ info }) => info?.labels)?.name);
+    const { labels, takesPairs = false } = model.info ?? {};
+    if (model.info && !labels)
+      throw new RequestError(
+        400,
+        `Model "${model.name}" is no classifier. Serve one of plug finetune, or use /v1/score.`,
+        {
+          param: 'model',
+        },
+      );
+    if (inputs.some((one) => 'textPair' in one !== takesPairs))
+      throw new RequestError(
+        400,
+        `Model "${model.name}" takes ${takesPairs ? 'objects with text and textPair' : 'single texts'}.`,
+        {
+          param: 'input',
+        },
+      );
+    const found = await model.classify(inputs, context.signalOf(reply));
+    return { model: model.name, data: found.map((one, index) => ({ index, labels: one.labels })) };
   });
 }
 
