@@ -85,6 +85,8 @@ interface NativeModule {
   dtype(handle: TensorHandle): DType;
   /** A mapping of part of an open file, and where in it that part begins. */
   mapFile(file: number, offset: number, length: number): [mapping: ArrayBuffer, skipped: number];
+  /** The tensor at `offset` of an open file, on a mapping that ends with it; a copy where it is not aligned. */
+  mapTensor(file: number, offset: number, dtype: DType, shape: readonly number[]): TensorHandle;
   prefetch(handle: TensorHandle): void;
   setErrorClasses(native: new (message: string) => Error, disposed: new (message: string) => Error): void;
   threads(count?: number): number;

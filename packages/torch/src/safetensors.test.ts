@@ -151,6 +151,22 @@ describe('safetensors: writing and reading', () => {
     assert.equal(openSafetensors(path).tensor('a').item(), 2.5); // the file itself was not written to
   });
 
+  it('unmaps a tensor when its last view is disposed of', (t) => {
+    if (!existsSync('/proc/self/maps')) return t.skip('needs /proc');
+    const path = join(folder, 'mapped.safetensors');
+    const mappings = () => readFileSync('/proc/self/maps', 'utf8').split(path).length - 1;
+    using x = tensor([1, 2, 3]);
+    writeSafetensors(path, new Map([['x', x]]));
+    using read = openSafetensors(path);
+    const stored = read.tensor('x');
+    const view = stored.narrow(0, 1, 2);
+    stored.dispose();
+    assert.equal(mappings(), 1);
+    assert.deepEqual(view.toArray(), [2, 3]);
+    view.dispose();
+    assert.equal(mappings(), 0); // at once, not when garbage is collected
+  });
+
   it('leaves no tensor behind', () => {
     const path = join(folder, 'count.safetensors');
     using x = tensor([1, 2, 3]);

@@ -2,11 +2,10 @@
 // tensors' bytes one after another. Each tensor is mapped when it is asked for, so a file may be larger than memory.
 // Format: https://huggingface.co/docs/safetensors
 import { closeSync, openSync } from 'node:fs';
-import { mapFileRange, tensor } from './create.js';
 import { CheckpointError, DisposedError } from './errors.js';
-import type { DType } from './native.js';
+import { type DType, native } from './native.js';
 import { readHeader, type TensorEntry } from './safetensors-header.js';
-import type { Tensor } from './tensor.js';
+import { Tensor } from './tensor.js';
 
 /** What the header says of one tensor. */
 export interface TensorInfo {
@@ -27,7 +26,7 @@ export interface SafetensorsFile extends Disposable {
   /**
    * The tensor, on the file's own pages where they are aligned for its dtype (bool is always copied, as bytes other
    * than 0 and 1 may stand there). Writing to it changes neither the file nor what later calls see. It stays valid
-   * after `close()`. @throws CheckpointError when there is no such tensor, DisposedError after `close()`.
+   * after `close()`; disposing of it lets go of the pages. @throws CheckpointError when there is no such tensor, DisposedError after `close()`.
    */
   tensor(name: string): Tensor;
   /** Closes the file. */
@@ -78,11 +77,11 @@ function opened(
       return { dtype, shape: [...shape] };
     },
     tensor(name) {
-      const { dtype, shape, begin, end } = entryOf(name);
+      const { dtype, shape, begin } = entryOf(name);
       if (!isOpen()) throw new DisposedError(`${path} was closed: read "${name}" before close().`);
-      const bytes = mapFileRange(file, dataStart + begin, end - begin);
-      if (dtype !== 'bool') return tensor(bytes, { dtype, shape, share: true });
-      using stored = tensor(bytes, { dtype: 'uint8', shape, share: true });
+      const mapped = (as: DType): Tensor => new Tensor(native.mapTensor(file, dataStart + begin, as, shape));
+      if (dtype !== 'bool') return mapped(dtype);
+      using stored = mapped('uint8');
       return stored.ne(0);
     },
   };

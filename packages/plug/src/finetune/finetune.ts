@@ -6,7 +6,7 @@ import { availableParallelism, freemem } from 'node:os';
 import { join } from 'node:path';
 import { type DType, setNumThreads } from '@openplug/torch';
 import writeFileAtomic from 'write-file-atomic';
-import { readModelConfig, resolveModelFolder } from '../checkpoint/index.js';
+import { mergeAdapter, readModelConfig, resolveModelFolder } from '../checkpoint/index.js';
 import { ConfigError } from '../errors.js';
 import type { ForwardOptions } from '../model/index.js';
 import { chooseDType } from '../pretrain/index.js';
@@ -143,7 +143,8 @@ export async function finetune<Task extends FinetuneTask>(
 
   const bestFolder = join(out, 'best');
   if (existsSync(bestFolder)) {
-    const finished = settings.loraRank > 0 && settings.loraSave === 'merged' ? mergedFrom(out) : bestFolder;
+    const finished =
+      settings.loraRank > 0 && settings.loraSave === 'merged' ? await mergedFrom(out) : bestFolder;
     rmSync(model, { recursive: true, force: true });
     renameSync(finished, model);
     rmSync(bestFolder, { recursive: true, force: true });
@@ -222,11 +223,10 @@ function saveBest(out: string, trainable: Trainable): void {
 }
 
 /** The best model with its adapters merged into its weights. */
-function mergedFrom(out: string): string {
+async function mergedFrom(out: string): Promise<string> {
   const writing = join(out, '.merged');
   rmSync(writing, { recursive: true, force: true });
-  using model = loadTaskModel(join(out, 'best'));
-  model.save(writing);
+  await mergeAdapter(join(out, 'best'), writing);
   return writing;
 }
 

@@ -142,6 +142,8 @@ describe('LoRA', () => {
     const out = join(folder, 'run');
     const result = await finetune(springTask, spring, { ...settings, out });
     assert.ok(result.finished && result.dev!.accuracy > 0.9, JSON.stringify(result));
+    // Only what is written tensor by tensor has an index.
+    assert.ok(existsSync(join(result.model, 'model.safetensors.index.json')));
     const [before, after] = [weightsOf(model), weightsOf(result.model)];
     const changed = [...after].filter(([name, values]) => `${values}` !== `${before.get(name)}`);
     assert.ok(changed.length > 0);

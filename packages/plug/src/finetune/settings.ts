@@ -59,9 +59,7 @@ export const finetuneSchema = z.strictObject({
     .int()
     .min(0)
     .default(0)
-    .describe(
-      'train adapters of this width beside the frozen model (LoRA): a third of the memory; 0: train all',
-    ),
+    .describe('train adapters of this width beside the frozen model (LoRA): half the memory; 0: train all'),
   loraAlpha: z
     .number()
     .positive()

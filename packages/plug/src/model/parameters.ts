@@ -15,7 +15,9 @@ export interface ParameterSource {
    * @throws CheckpointError when there is none of that name and shape
    */
   get(name: string, shape: readonly number[], initializer: Initializer): Tensor;
-  /** As `get`, for reading only: it may be the stored tensor itself, in the dtype in which it is stored. */
+  /** As `get`, for reading only: it may be the stored tensor itself. */
+  hold?(name: string, shape: readonly number[], initializer: Initializer): Tensor;
+  /** As `hold`, in the dtype in which it is stored. */
   borrow?(name: string, shape: readonly number[], initializer: Initializer): Tensor;
 }
 
@@ -50,7 +52,7 @@ function seedOf(seed: number, name: string): number {
   return hash >>> 0;
 }
 
-/** Parameters from named tensors, copied as `dtype`. `where` names the file in errors. */
+/** Parameters from named tensors, as `dtype`. `where` names the file in errors. */
 export function storedParameters(
   tensors: { has(name: string): boolean; tensor(name: string): Tensor },
   where: string,
@@ -68,15 +70,20 @@ export function storedParameters(
       );
     return stored;
   };
+  const copied = (given: Tensor): Tensor => {
+    using stored = given; // its pages of the file are let go of before the next tensor's are read
+    const parameter = empty(stored.shape, dtype);
+    noGrad(() => parameter.copy_(stored));
+    return parameter;
+  };
   return {
     used,
     borrow,
-    get(name, shape) {
-      using stored = borrow(name, shape);
-      const parameter = empty(shape, dtype);
-      noGrad(() => parameter.copy_(stored));
-      return parameter;
+    hold(name, shape) {
+      const stored = borrow(name, shape);
+      return stored.dtype === dtype ? stored : copied(stored);
     },
+    get: (name, shape) => copied(borrow(name, shape)),
   };
 }
 
@@ -90,6 +97,10 @@ export function choosingParameters(
     prefixes.some((prefix) => name.startsWith(prefix)) ? special : general;
   return {
     get: (name, shape, initializer) => of(name).get(name, shape, initializer),
+    hold(name, shape, initializer) {
+      const source = of(name);
+      return (source.hold ?? source.get).call(source, name, shape, initializer);
+    },
     borrow(name, shape, initializer) {
       const source = of(name);
       return (source.borrow ?? source.get).call(source, name, shape, initializer);
@@ -129,13 +140,15 @@ export class ParameterScope {
     return this.#prefix + name;
   }
 
-  /** One parameter, recorded under its full name. */
+  /** One parameter, recorded under its full name. What is frozen stays on the file's pages: nothing writes to it. */
   get(name: string, shape: readonly number[], initializer: Initializer): Tensor {
     const full = this.nameOf(name);
-    const parameter = this.#parts.source.get(full, shape, initializer);
-    const { layers } = this.#parts;
-    parameter.requiresGrad = layers.trains ? layers.trains(full) : layers.precision === undefined;
-    this.#parts.parameters.set(full, parameter);
+    const { source, layers, parameters } = this.#parts;
+    const isFrozen = layers.trains?.(full) === false;
+    const give = isFrozen ? (source.hold ?? source.get) : source.get;
+    const parameter = give.call(source, full, shape, initializer);
+    parameter.requiresGrad = !isFrozen && layers.precision === undefined;
+    parameters.set(full, parameter);
     return parameter;
   }
 
@@ -147,8 +160,9 @@ export class ParameterScope {
 
   /** One parameter that is never trained, recorded under its full name, in the dtype that it is used in. */
   frozen(name: string, shape: readonly number[], initializer: Initializer, dtype: DType): Tensor {
-    using stored = this.borrow(name, shape, initializer);
-    const parameter = noGrad(() => aten.clone(stored.to(dtype)));
+    const stored = this.borrow(name, shape, initializer);
+    const parameter = stored.dtype === dtype ? stored : noGrad(() => stored.to(dtype));
+    if (parameter !== stored) stored.dispose();
     this.#parts.parameters.set(this.nameOf(name), parameter);
     return parameter;
   }
