@@ -74,9 +74,9 @@ export async function eventsOf(response: Response): Promise<Record<string, unkno
   return data.map((text) => JSON.parse(text) as Record<string, unknown>);
 }
 
-/** Waits until something holds, for ten seconds at most. */
+/** Waits until something holds, for a minute at most. */
 export async function until(holds: () => boolean): Promise<void> {
-  const deadline = Date.now() + 10_000;
+  const deadline = Date.now() + 60_000;
   while (!holds()) {
     if (Date.now() > deadline) throw new Error(`never: ${holds}`);
     await new Promise((resolve) => setTimeout(resolve, 5));
