@@ -50,7 +50,8 @@ function workspaceFolders() {
 /** The built tests of one workspace; deletes those without a source, refuses sources without a build. */
 function builtTests(folder) {
   const source = join(folder, 'src');
-  const output = join(folder, 'dist');
+  // The studio's dist is its packed page; what the compiler makes of its sources lies in build.
+  const output = join(folder, existsSync(join(folder, 'index.html')) ? 'build' : 'dist');
   const sources = namesUnder(source).filter((name) => /\.test\.tsx?$/.test(name));
   const wanted = new Set(sources.map((name) => name.replace(/\.tsx?$/, '.js')));
   for (const name of namesUnder(output)) {

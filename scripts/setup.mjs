@@ -8,6 +8,7 @@ import { npmCommand, ROOT, runScript, say, step } from './steps.mjs';
 import { checkNode, describeLibtorch, ensureSystem } from './system.mjs';
 
 const ADDON = join(ROOT, 'packages', 'torch');
+const STUDIO = join(ROOT, 'packages', 'studio');
 const STAMP = join(ADDON, 'build', 'setup-stamp.txt');
 
 /** Brings the checkout into a runnable state. Throws SetupError with an explanation when a part fails. */
@@ -21,6 +22,7 @@ export async function setup() {
     });
   }
   await ensureTypescript();
+  await ensureStudio();
   await ensureAddon(libtorch);
 }
 
@@ -42,6 +44,20 @@ async function ensureTypescript() {
     advice:
       'correct the lines named above; if they look unrelated, delete the dist folders and run this again',
     announceAfterMs: 1500,
+  });
+}
+
+/** Packing the web page takes a second or two, so it is done anew whenever one of its files is newer. */
+async function ensureStudio() {
+  const built = join(STUDIO, 'dist', 'index.html');
+  const sources = ['package.json', 'index.html', 'build.mjs', 'src', 'public'].flatMap((name) => {
+    const path = join(STUDIO, name);
+    return statSync(path).isDirectory() ? readdirSync(path).map((file) => join(path, file)) : [path];
+  });
+  const newest = Math.max(...sources.map((file) => statSync(file).mtimeMs));
+  if (existsSync(built) && statSync(built).mtimeMs >= newest) return;
+  await step('Pack the web studio', npmCommand('run', '--silent', 'build', '-w', '@openplug/studio'), {
+    advice: 'see the message above; the studio is in packages/studio',
   });
 }
 

@@ -1,0 +1,20 @@
+// Packs the page into dist: static files that the server hands out as they are. The options stand here rather
+// than in a vite.config, which would need a default export.
+import { dirname } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { build } from 'vite';
+
+await build({
+  configFile: false,
+  root: dirname(fileURLToPath(import.meta.url)),
+  base: './',
+  logLevel: 'warn',
+  build: {
+    outDir: 'dist',
+    emptyOutDir: true,
+    target: 'es2022',
+    // Inlined data: URLs and the preload helper's script would need a looser content security policy.
+    assetsInlineLimit: 0,
+    modulePreload: false,
+  },
+});

@@ -1,0 +1,116 @@
+// The frame around the pages: heading, navigation, language, appearance, model choice, and the states in which
+// no page can work (no server, no token, no model).
+import { render } from 'preact';
+import { useEffect, useState } from 'preact/hooks';
+import { ApiError, listModels, type Model } from './api.js';
+import { Failure } from './failure.js';
+import { Playground } from './playground.js';
+import { fromHash } from './settings.js';
+import {
+  applyLanguage,
+  applyTheme,
+  storedLanguage,
+  storedTheme,
+  storeLanguage,
+  storeTheme,
+  type Theme,
+} from './stored.js';
+import { type Language, TEXTS } from './texts.js';
+import { Understand } from './understand.js';
+
+function App() {
+  const [language, setLanguage] = useState<Language>(storedLanguage);
+  const [theme, setTheme] = useState<Theme>(storedTheme);
+  const [page, setPage] = useState(() => fromHash(location.hash).page);
+  const [models, setModels] = useState<Model[]>();
+  const [chosen, setChosen] = useState<string>();
+  const [failure, setFailure] = useState<ApiError>();
+  const t = TEXTS[language];
+  const model = models?.find(({ id }) => id === chosen) ?? models?.[0];
+
+  useEffect(() => applyLanguage(language, t.title), [language, t]);
+  useEffect(() => applyTheme(theme), [theme]);
+  useEffect(() => {
+    const follow = () => setPage(fromHash(location.hash).page);
+    addEventListener('hashchange', follow);
+    return () => removeEventListener('hashchange', follow);
+  }, []);
+  const connect = () => {
+    setFailure(undefined);
+    listModels().then(setModels, (error: unknown) =>
+      setFailure(error instanceof ApiError ? error : new ApiError(String(error), 0)),
+    );
+  };
+  useEffect(connect, []);
+
+  const understand = page === 'understand';
+  return (
+    <>
+      <header>
+        <h1>OpenPLUG</h1>
+        <nav aria-label={t.pages}>
+          <a href="#write" aria-current={understand ? undefined : 'page'}>
+            {t.write}
+          </a>
+          <a href="#understand" aria-current={understand ? 'page' : undefined}>
+            {t.understand}
+          </a>
+        </nav>
+        <div class="choices">
+          {models && models.length > 1 && (
+            <select
+              aria-label={t.model}
+              value={model?.id}
+              onChange={(event) => setChosen(event.currentTarget.value)}
+            >
+              {models.map(({ id }) => (
+                <option key={id}>{id}</option>
+              ))}
+            </select>
+          )}
+          {models?.length === 1 && <span class="quiet">{model?.id}</span>}
+          <select
+            aria-label={t.theme}
+            value={theme}
+            onChange={(event) => {
+              const next = event.currentTarget.value as Theme;
+              storeTheme(next);
+              setTheme(next);
+            }}
+          >
+            <option value="system">{t.themeSystem}</option>
+            <option value="light">{t.themeLight}</option>
+            <option value="dark">{t.themeDark}</option>
+          </select>
+          <button
+            type="button"
+            lang={language === 'zh' ? 'en' : 'zh-CN'}
+            onClick={() => {
+              const next = language === 'zh' ? 'en' : 'zh';
+              storeLanguage(next);
+              setLanguage(next);
+            }}
+          >
+            {t.language}
+          </button>
+        </div>
+      </header>
+      <main>
+        {failure && <Failure t={t} error={failure} retry={connect} />}
+        {!models && !failure && <p role="status">{t.loading}</p>}
+        {models?.length === 0 && <p role="status">{t.noModels}</p>}
+        {/* Both stay mounted, so that changing the page loses neither text nor result. */}
+        <div hidden={understand}>
+          <Playground t={t} model={model} shown={!understand} />
+        </div>
+        <div hidden={!understand}>
+          <Understand t={t} model={model} />
+        </div>
+      </main>
+      <footer>{t.notice}</footer>
+    </>
+  );
+}
+
+const place = document.getElementById('app');
+if (place) render(<App />, place);
