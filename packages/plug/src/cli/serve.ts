@@ -6,7 +6,14 @@ import type { Command } from 'commander';
 import type { FastifyInstance } from 'fastify';
 import { z } from 'zod';
 import { ConfigError } from '../errors.js';
-import { addToken, buildServer, HostedModel, readTokenFile, ServerMetrics } from '../serve/index.js';
+import {
+  addToken,
+  buildServer,
+  HostedModel,
+  readTokenFile,
+  ServerMetrics,
+  studioFolder,
+} from '../serve/index.js';
 import { defineCommand } from './command.js';
 import { INTERRUPTED } from './interrupt.js';
 
@@ -95,6 +102,7 @@ export function registerServe(program: Command): void {
           maxBodyBytes: settings.maxBodyKb * 1024,
           logLevel: settings.logLevel,
           version: packageVersion(),
+          studio: studioFolder(),
           limits: {
             maxNewTokens: settings.maxNewTokens,
             maxInputChars: settings.maxInputChars,

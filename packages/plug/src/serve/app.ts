@@ -1,6 +1,7 @@
 // The HTTP server. Fastify: the framework of Node that is fastest and as well kept as any, with limits and logging in it.
 import helmet from '@fastify/helmet';
 import rateLimit from '@fastify/rate-limit';
+import fastifyStatic from '@fastify/static';
 import swagger from '@fastify/swagger';
 import { closest } from 'fastest-levenshtein';
 import Fastify, { type FastifyInstance, type FastifyRequest, LogController } from 'fastify';
@@ -27,6 +28,8 @@ export interface ServerOptions {
   readonly maxBodyBytes: number;
   readonly logLevel: 'silent' | 'error' | 'warn' | 'info' | 'debug';
   readonly version: string;
+  /** Folder of the web studio's files; undefined to serve the API alone. */
+  readonly studio?: string | undefined;
   /** Time that a client has to send its headers, and three times as much for its whole request. Default 10,000. */
   readonly headersTimeoutMs?: number;
 }
@@ -121,15 +124,19 @@ export async function buildServer(
     understandRoutes(routes, context);
     operationRoutes(routes, context, metrics, () => isDraining);
   });
+  if (options.studio !== undefined)
+    await app.register(fastifyStatic, { root: options.studio, wildcard: false });
   const beginDraining = (): void => {
     isDraining = true;
   };
   return { app, beginDraining };
 }
 
-/** Health is asked by machines that hold no token; it tells nothing else. */
+/** Health is asked by machines that hold no token, and the studio's page asks its reader for one. */
+const open = /^\/(health|ready|index\.html|icon\.svg|assets\/[\w.-]+)?(\?|$)/;
+
 function needsToken({ url }: FastifyRequest): boolean {
-  return !/^\/(health|ready)(\?|$)/.test(url);
+  return !open.test(url);
 }
 
 /** The body as its schema reads it, or an error that names the field and the nearest valid name. */

@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { after, describe, it } from 'node:test';
 import { ConfigError } from '../errors.js';
 import { temporaryFolder, writeTestModel } from '../finetune/finetune.test-support.js';
-import { addToken, HostedModel, readTokenFile } from './index.js';
+import { addToken, HostedModel, readTokenFile, studioFolder } from './index.js';
 import { eventsOf, startServer, until } from './serve.test-support.js';
 
 const modelFolder = writeTestModel(temporaryFolder(), { maxPositionEmbeddings: 48 });
@@ -190,6 +190,7 @@ describe('tokens', () => {
   it('are wanted everywhere but for health, and are limited one by one', async () => {
     assert.ok(!readFileSync(file, 'utf8').includes(token));
     const guarded = await startServer({
+      studio: studioFolder(),
       folder: modelFolder,
       tokens: readTokenFile(file),
       requestsPerMinute: 1000,
@@ -210,9 +211,17 @@ describe('tokens', () => {
       assert.equal(response.headers.get('www-authenticate'), 'Bearer');
       assert.equal((await errorOf(response)).code, code);
     }
-    for (const path of ['/v1/models', '/metrics', '/openapi.json', '/nowhere', '/v1/models?/health'])
+    for (const path of [
+      '/v1/models',
+      '/metrics',
+      '/openapi.json',
+      '/nowhere',
+      '/v1/models?/health',
+      '/assets/..%2f..%2fpackage.json',
+      '/package.json',
+    ])
       assert.equal((await fetch(guarded.url + path)).status, 401, path);
-    for (const path of ['/health', '/ready'])
+    for (const path of ['/health', '/ready', '/', '/icon.svg'])
       assert.equal((await fetch(guarded.url + path)).status, 200, path);
     assert.equal((await ask(`Bearer ${token}`)).status, 200);
     const statuses: number[] = [];

@@ -3,3 +3,4 @@ export { buildServer, type ServerOptions } from './app.js';
 export type { ServerLimits } from './context.js';
 export { HostedModel, type HostingListener, type HostingOptions } from './hosted-model.js';
 export { ServerMetrics } from './metrics.js';
+export { studioFolder } from './studio.js';
