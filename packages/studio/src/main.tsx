@@ -26,7 +26,10 @@ function App() {
   const [chosen, setChosen] = useState<string>();
   const [failure, setFailure] = useState<ApiError>();
   const t = TEXTS[language];
-  const model = models?.find(({ id }) => id === chosen) ?? models?.[0];
+  const model =
+    models?.find(({ id }) => id === chosen) ??
+    models?.find(({ canWrite }) => canWrite !== false) ??
+    models?.[0];
 
   useEffect(() => applyLanguage(language, t.title), [language, t]);
   useEffect(() => applyTheme(theme), [theme]);
@@ -96,6 +99,7 @@ function App() {
         </div>
       </header>
       <main>
+        <p class="notice">{t.notice}</p>
         {failure && <Failure t={t} error={failure} retry={connect} />}
         {!models && !failure && <p role="status">{t.loading}</p>}
         {models?.length === 0 && <p role="status">{t.noModels}</p>}
@@ -107,7 +111,6 @@ function App() {
           <Understand t={t} model={model} />
         </div>
       </main>
-      <footer>{t.notice}</footer>
     </>
   );
 }

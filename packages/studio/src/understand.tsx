@@ -6,7 +6,7 @@ import { Failure } from './failure.js';
 import type { Texts } from './texts.js';
 
 export function Understand({ t, model }: { t: Texts; model: Model | undefined }) {
-  const [input, setInput] = useState('这部电影太好看了,我还想再看一遍!');
+  const [input, setInput] = useState('这部电影太好看了，我还想再看一遍！');
   const [labels, setLabels] = useState('正面\n负面');
   const [busy, setBusy] = useState(false);
   const [scores, setScores] = useState<LabelScore[]>();
