@@ -22,11 +22,11 @@ function run(parameters: string[], environment: Record<string, string>) {
 describe('set-up', { skip }, () => {
   it('says which Node is needed, which one this is, and how to get one', () => {
     const program = `import { checkNode } from ${JSON.stringify(join(scripts, 'system.mjs'))};
-      checkNode('20.6.0'); checkNode('26.1.0');
+      checkNode('20.19.0'); checkNode('26.1.0');
       try { checkNode('18.19.1'); } catch (error) { console.log(error.message); }`;
     const { status, text } = run(['--input-type=module', '-e', program], {});
     assert.equal(status, 0, text);
-    assert.match(text, /Node 20\.6 or newer is needed; this is Node 18\.19\.1.*\nInstall/);
+    assert.match(text, /Node 20\.19 or newer is needed; this is Node 18\.19\.1.*\nInstall/);
   });
 
   it('names a missing compiler and cmake with the reason, where it cannot install them', () => {

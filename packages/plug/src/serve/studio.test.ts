@@ -1,0 +1,102 @@
+// The studio in a real browser, against a real server: both pages in both languages, at desk and phone width, and
+// what happens when the server stops. Skipped where there is no Chromium.
+import assert from 'node:assert/strict';
+import { existsSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { after, describe, it } from 'node:test';
+import { type Browser, chromium, type Page } from 'playwright-core';
+import { temporaryFolder, writeTestModel } from '../finetune/finetune.test-support.js';
+import { studioFolder } from './index.js';
+import { startServer, until } from './serve.test-support.js';
+
+const executablePath = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'].find(
+  (path) => existsSync(path),
+);
+const skip = executablePath ? false : 'no Chromium is installed';
+const languages = {
+  'zh-CN': {
+    done: /写完了/,
+    understand: '理解',
+    result: '可视化结果',
+    offline: /连不上/,
+  },
+  'en-US': {
+    done: /Done/,
+    understand: 'Understand',
+    result: 'Visual',
+    offline: /cannot be reached/,
+  },
+} as const;
+
+describe('the studio in a browser', { skip }, async () => {
+  if (!executablePath) return;
+  const folder = writeTestModel(temporaryFolder(), { maxPositionEmbeddings: 48 });
+  const server = await startServer({ folder, studio: studioFolder() });
+  let browser: Browser | undefined;
+  after(() => browser?.close());
+
+  async function opened(locale: keyof typeof languages, width: number, url = server.url): Promise<Page> {
+    browser ??= await chromium.launch({ executablePath, args: ['--no-sandbox'] });
+    // axe is put into the page, which the server's content security policy forbids others.
+    const context = await browser.newContext({ locale, viewport: { width, height: 800 }, bypassCSP: true });
+    const page = await context.newPage();
+    const faults: string[] = [];
+    page.on('pageerror', (error) => faults.push(error.message));
+    page.on('close', () => assert.deepEqual(faults, []));
+    await page.goto(url);
+    await page.locator('form:visible button.main').waitFor();
+    return page;
+  }
+
+  async function assertAccessible(page: Page): Promise<void> {
+    await page.addScriptTag({ path: createRequire(import.meta.url).resolve('axe-core') });
+    const found = await page.evaluate(
+      'axe.run().then(({ violations }) => violations.filter(({ impact }) => impact === "serious" || impact === "critical").map(({ id }) => id))',
+    );
+    assert.deepEqual(found, []);
+  }
+
+  for (const [locale, words] of Object.entries(languages))
+    for (const width of [360, 1200])
+      it(`writes, stops, labels and is accessible in ${locale} at ${width} px`, async () => {
+        const page = await opened(locale as keyof typeof languages, width);
+        const shown = async (): Promise<string> => (await page.locator('body').textContent()) ?? '';
+        await page.locator('#prompt').fill('春江');
+        await page.locator('form:visible button.main').click();
+        await page.getByText(words.done).waitFor();
+        assert.match(await shown(), new RegExp(words.result));
+        assert.ok((await page.locator('.text').first().textContent())!.length > 4);
+        const overflow = await page.evaluate('document.documentElement.scrollWidth - innerWidth');
+        assert.ok(Number(overflow) <= 0, `the page is ${overflow} px too wide`);
+        await assertAccessible(page);
+        await page.getByText(words.understand, { exact: true }).click();
+        const fields = page.locator('form:visible textarea');
+        await fields.first().fill('春江潮水連海平');
+        await fields.nth(1).fill('春\n江月');
+        await page.locator('form:visible button.main').click();
+        await page.locator('meter').nth(1).waitFor();
+        await assertAccessible(page);
+        await page.close();
+      });
+
+  it('stops the writing in the server, too', async () => {
+    // The address holds the settings: much to write, so that it is not done before it is stopped.
+    const settings = '#write?maxLength=1024&numCandidates=8&prompt=春';
+    const page = await opened('zh-CN', 1200, server.url + settings);
+    await page.locator('form:visible button.main').click();
+    await page.getByRole('button', { name: '停止' }).click();
+    await until(() => server.model.numCalls === 0);
+    await page.getByRole('button', { name: '开始写' }).waitFor();
+    await page.close();
+  });
+
+  it('says that the server cannot be reached', async () => {
+    const page = await opened('en-US', 1200);
+    await page.context().setOffline(true);
+    await page.locator('#prompt').fill('春');
+    await page.locator('form:visible button.main').click();
+    await page.getByRole('alert').waitFor();
+    assert.match((await page.getByRole('alert').textContent()) ?? '', languages['en-US'].offline);
+    await page.close();
+  });
+});
