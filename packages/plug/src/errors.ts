@@ -3,6 +3,20 @@ import { OpenPlugError } from '@openplug/torch';
 
 export { CheckpointError, DisposedError, NativeError, OpenPlugError, ShapeError } from '@openplug/torch';
 
+/** An error as it crosses threads and processes. */
+export interface PlainError {
+  readonly code: string;
+  readonly message: string;
+}
+
+/** @param otherCode for errors that are not this product's */
+export function plainError(error: unknown, otherCode: string): PlainError {
+  return {
+    code: error instanceof OpenPlugError ? error.code : otherCode,
+    message: error instanceof Error ? error.message : String(error),
+  };
+}
+
 /** A setting is unknown, out of range, or contradicts another one. */
 export class ConfigError extends OpenPlugError {
   constructor(message: string, options?: ErrorOptions) {

@@ -1,5 +1,6 @@
 // The server's answers and requests, as this page uses them. Everything goes to the page's own origin; what
 // comes back is checked for its outer shape only, since the same project writes both sides.
+import type { Settings } from './settings.js';
 import { readEvents } from './sse.js';
 
 export interface Alternative {
@@ -7,27 +8,18 @@ export interface Alternative {
   tokenId: number;
   logProbability: number;
 }
-export interface Token extends Alternative {
-  alternatives: Alternative[];
-}
 export interface Model {
   id: string;
   positions?: number;
   canWrite?: boolean;
 }
-export interface GenerateRequest {
+export interface GenerateRequest extends Omit<Settings, 'seed'> {
   model?: string;
   prompt: string;
-  maxLength: number;
-  temperature: number;
-  topK: number;
-  topP: number;
-  repetitionPenalty: number;
-  numCandidates: number;
   seed?: number;
   alternatives: number;
 }
-export interface StreamToken extends Omit<Token, 'alternatives'> {
+export interface StreamToken extends Alternative {
   candidate: number;
   alternatives?: Alternative[];
   finish?: 'end' | 'length';

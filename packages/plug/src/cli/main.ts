@@ -1,5 +1,4 @@
 // Builds the program from its commands, runs it, and turns every error into a message and an exit status.
-import { readFileSync } from 'node:fs';
 import type { Command } from 'commander';
 import { createProgram, usageStatus } from './command.js';
 import { registerCorpus } from './corpus.js';
@@ -20,6 +19,7 @@ import { registerQuantize } from './quantize.js';
 import { registerQuickstart } from './quickstart.js';
 import { registerServe } from './serve.js';
 import { registerTokenizer } from './tokenizer.js';
+import { packageVersion } from './version.js';
 
 // In the order of the pipeline, which is also the order of the help.
 const registrations: readonly ((program: Command) => void)[] = [
@@ -75,9 +75,4 @@ async function run(parameters: readonly string[]): Promise<number> {
   } finally {
     stopProgress();
   }
-}
-
-function packageVersion(): string {
-  const file = new URL('../../package.json', import.meta.url);
-  return (JSON.parse(readFileSync(file, 'utf8')) as { version: string }).version;
 }

@@ -1,5 +1,4 @@
 // `plug serve`: models behind an HTTP API.
-import { readFileSync } from 'node:fs';
 import { basename } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Command } from 'commander';
@@ -16,6 +15,7 @@ import {
 } from '../serve/index.js';
 import { defineCommand } from './command.js';
 import { INTERRUPTED } from './interrupt.js';
+import { packageVersion } from './version.js';
 
 const schema = z.strictObject({
   model: z
@@ -208,9 +208,4 @@ function aborted(signal: AbortSignal): Promise<void> {
     if (signal.aborted) resolve();
     else signal.addEventListener('abort', () => resolve(), { once: true });
   });
-}
-
-function packageVersion(): string {
-  const file = new URL('../../package.json', import.meta.url);
-  return (JSON.parse(readFileSync(file, 'utf8')) as { version: string }).version;
 }

@@ -2,13 +2,13 @@
 // of the decoder serves all who wait. What a text is drawn from – its seed and its own settings – does not depend on
 // its batch mates.
 import { noGrad, scope } from '@openplug/torch';
-import { type ForwardOptions, type PlugModel, packTexts, SlotCache, textBatch } from '../model/index.js';
+import { type ForwardOptions, type PlugModel, SlotCache } from '../model/index.js';
 import { keyedRandom } from '../random.js';
 import type { Tokenizer } from '../text/index.js';
 import { type Candidates, draw, nextCandidates, numSampled, TokenRules, Written } from './next-token.js';
 import type { Finish } from './sample.js';
-import { type GenerationPlan, type GenerationSettings, planGeneration } from './settings.js';
-import { checkTokenizer, movedSource, type Prompt, type Source, sourceOf } from './sources.js';
+import { type GenerationPlan, type GenerationSettings, planGeneration, seedOf } from './settings.js';
+import { checkTokenizer, movedSource, type Prompt, type Source, sourceBatch, sourceOf } from './sources.js';
 import { TextPieces } from './text-pieces.js';
 
 /** A token that might have come instead. */
@@ -233,7 +233,7 @@ export class Writers implements Disposable {
         {
           job,
           candidate,
-          seed: (job.plan.seed + candidate) % 2 ** 32,
+          seed: seedOf(job.plan, 0, candidate),
           written: new Written(job.plan.uniqueNgram),
           pieces: new TextPieces(this.#tokenizer),
           inPass: 0,
@@ -244,11 +244,7 @@ export class Writers implements Disposable {
     if (rows.length === 0) return;
     noGrad(() =>
       scope(() => {
-        const packed = packTexts(
-          sources.map(({ ids }) => ids),
-          sources.map(({ tokenTypeIds }) => tokenTypeIds),
-        );
-        const batch = textBatch(packed);
+        const batch = sourceBatch(sources);
         this.#model.fillSlots(this.#slots, this.#model.encode(batch, this.#forward), batch.layout);
       }),
     );

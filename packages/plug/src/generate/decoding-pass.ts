@@ -1,14 +1,8 @@
 // One run of the decoder over a batch of sources: they are encoded once, then every step feeds one token for
 // each row. Owns the caches, and lets go of them at once when the signal is aborted.
 import { noGrad, scope, type Tensor } from '@openplug/torch';
-import {
-  type DecoderCache,
-  type ForwardOptions,
-  type PlugModel,
-  packTexts,
-  textBatch,
-} from '../model/index.js';
-import type { Source } from './sources.js';
+import type { DecoderCache, ForwardOptions, PlugModel } from '../model/index.js';
+import { type Source, sourceBatch } from './sources.js';
 
 /** Decoding of some rows in lockstep; `start` it before the first step. */
 export class DecodingPass implements Disposable {
@@ -38,11 +32,7 @@ export class DecodingPass implements Disposable {
     this.#release();
     this.#cache = noGrad(() =>
       scope(() => {
-        const packed = packTexts(
-          sources.map(({ ids }) => ids),
-          sources.map(({ tokenTypeIds }) => tokenTypeIds),
-        );
-        const batch = textBatch(packed);
+        const batch = sourceBatch(sources);
         const encoded = this.#model.encode(batch, this.#forward);
         return this.#model.startDecoding(encoded, batch.layout, maxLength, this.#forward);
       }),

@@ -4,7 +4,7 @@ import type { Tokenizer } from '../text/index.js';
 import { beamSearch, type FoundText } from './beam-search.js';
 import { DecodingPass } from './decoding-pass.js';
 import { type Finish, type SampledToken, sampleRows } from './sample.js';
-import { type GenerationPlan, type GenerationSettings, planGeneration } from './settings.js';
+import { type GenerationPlan, type GenerationSettings, planGeneration, seedOf } from './settings.js';
 import { checkTokenizer, type Prompt, type Source, sourceOf } from './sources.js';
 import { TextPieces } from './text-pieces.js';
 
@@ -164,10 +164,6 @@ async function* sampledTokens(
     const prompt = Math.floor(token.row / numCandidates);
     yield { ...token, prompt, candidate: token.row % numCandidates };
   }
-}
-
-function seedOf(plan: GenerationPlan, prompt: number, candidate: number): number {
-  return (plan.seed + prompt * plan.numCandidates + candidate) % 2 ** 32;
 }
 
 async function* sampledChunks(

@@ -138,3 +138,8 @@ function checkCandidates(settings: z.output<typeof generationSchema>): void {
       `numCandidates is ${numCandidates}, but temperature 0 writes the same text each time. Raise the temperature, or use beams.`,
     );
 }
+
+/** What text `candidate` of prompt `prompt` of a call is drawn from. */
+export function seedOf(plan: GenerationPlan, prompt: number, candidate: number): number {
+  return (plan.seed + prompt * plan.numCandidates + candidate) % 2 ** 32;
+}

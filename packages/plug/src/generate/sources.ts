@@ -1,7 +1,7 @@
 // Prompts become encoder sources: [CLS] prompt [SEP], cut to the window; and so do prompts with the text that
 // followed them, when a long text moves the window on.
 import { ConfigError, TokenizerError } from '../errors.js';
-import type { PlugConfig } from '../model/index.js';
+import { type PlugConfig, packTexts, type TextBatch, textBatch } from '../model/index.js';
 import type { Tokenizer } from '../text/index.js';
 import type { GenerationPlan } from './settings.js';
 
@@ -88,6 +88,15 @@ function checkedSource(
     tokenTypeIds: check(tokenTypeIds, 'Token type', config.typeVocabSize),
     notes: [],
   };
+}
+
+/** Sources as one batch for the encoder. */
+export function sourceBatch(sources: readonly Source[]): TextBatch {
+  const packed = packTexts(
+    sources.map(({ ids }) => ids),
+    sources.map(({ tokenTypeIds }) => tokenTypeIds),
+  );
+  return textBatch(packed);
 }
 
 /**

@@ -1,4 +1,5 @@
 // What a pipeline and its worker say to each other.
+import type { PlainError } from '../errors.js';
 import type { PipelineKind } from './tasks.js';
 
 /** Given to the worker when it starts. */
@@ -12,12 +13,6 @@ export interface WorkerStart {
 export interface WorkerRequest {
   id: number;
   inputs: readonly unknown[];
-}
-
-/** An error as it crosses threads. */
-export interface PlainError {
-  code: string;
-  message: string;
 }
 
 export type WorkerReply =

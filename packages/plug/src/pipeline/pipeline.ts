@@ -3,8 +3,8 @@
 import { availableParallelism } from 'node:os';
 import { Worker } from 'node:worker_threads';
 import { OpenPlugError } from '@openplug/torch';
-import { ConfigError } from '../errors.js';
-import type { PlainError, WorkerReply, WorkerRequest, WorkerStart } from './messages.js';
+import { ConfigError, type PlainError } from '../errors.js';
+import type { WorkerReply, WorkerRequest, WorkerStart } from './messages.js';
 import type { PipelineInput, PipelineKind, PipelineKinds, PipelineOutput } from './tasks.js';
 
 /** Where the model is, and how it is used. */

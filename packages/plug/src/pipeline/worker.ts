@@ -1,7 +1,8 @@
 // The worker of a pipeline: holds the model, answers one batch after another.
 import { parentPort, workerData } from 'node:worker_threads';
-import { OpenPlugError, setNumThreads } from '@openplug/torch';
-import type { PlainError, WorkerReply, WorkerRequest, WorkerStart } from './messages.js';
+import { setNumThreads } from '@openplug/torch';
+import { type PlainError, plainError } from '../errors.js';
+import type { WorkerReply, WorkerRequest, WorkerStart } from './messages.js';
 import { type Runner, runners } from './tasks.js';
 
 const { kind, model, options, threads } = workerData as WorkerStart;
@@ -10,10 +11,7 @@ function reply(message: WorkerReply): void {
   parentPort!.postMessage(message);
 }
 
-function plain(error: unknown): PlainError {
-  const { message } = error as Error;
-  return { code: error instanceof OpenPlugError ? error.code : 'PIPELINE', message };
-}
+const plain = (error: unknown): PlainError => plainError(error, 'PIPELINE');
 
 try {
   if (threads !== undefined) setNumThreads(threads);

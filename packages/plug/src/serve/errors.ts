@@ -1,5 +1,5 @@
 // Errors of requests, in the form that clients of OpenAI's API know.
-import type { PlainError } from './messages.js';
+import type { PlainError } from '../errors.js';
 
 /** Ends a request with an HTTP status and a JSON body that says what was wrong. */
 export class RequestError extends Error {

@@ -1,26 +1,21 @@
 // The process of one model: holds it, writes for all requests together, and embeds and scores between steps. A process
 // and not a thread, so that whatever happens to native code ends one model and not the server.
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import { OpenPlugError, setNumThreads } from '@openplug/torch';
+import { setNumThreads } from '@openplug/torch';
 import { loadModel, readStoredPrecision, resolveModelFolder } from '../checkpoint/index.js';
-import { ConfigError } from '../errors.js';
+import { ConfigError, type PlainError, plainError } from '../errors.js';
 import { loadClassifier, type PlugClassifier, readTaskFile } from '../finetune/index.js';
 import { Writers, type WrittenToken } from '../generate/index.js';
 import type { PlugModel } from '../model/index.js';
 import { embed, labelled, labeller } from '../pipeline/index.js';
 import { loadTokenizer, type Tokenizer } from '../text/index.js';
-import type { HostedToken, HostReply, HostRequest, HostStart, PlainError } from './messages.js';
+import type { HostedToken, HostReply, HostRequest, HostStart } from './messages.js';
 
 function reply(message: HostReply): void {
   if (process.connected) process.send!(message);
 }
 
-function plain(error: unknown): PlainError {
-  return {
-    code: error instanceof OpenPlugError ? error.code : 'INTERNAL',
-    message: error instanceof Error ? error.message : String(error),
-  };
-}
+const plain = (error: unknown): PlainError => plainError(error, 'INTERNAL');
 
 /** What is answered between two steps. */
 type OtherRequest = Extract<HostRequest, { embed: unknown } | { score: unknown } | { classify: unknown }>;

@@ -26,7 +26,7 @@ export interface HostingOptions extends HostStart {
 
 /** Events for metrics and the log. */
 export interface HostingListener {
-  onStep?(model: string, rows: number, waiting: number, tokens: number): void;
+  onStep?(model: string, rows: number, tokens: number): void;
   onExit?(model: string, reason: string): void;
   onFirstToken?(model: string, seconds: number): void;
 }
@@ -53,7 +53,6 @@ export class HostedModel {
   #process: ChildProcess | undefined;
   #info: HostedModelInfo | undefined;
   #lastCall = 0;
-  #failedStarts = 0;
   #isClosed = false;
   #rows = 0;
   #waiting = 0;
@@ -109,7 +108,7 @@ export class HostedModel {
     const numTexts = request.settings.numCandidates ?? 1;
     let numEnded = 0;
     const arrivals = new Arrivals<Accepted | HostedToken>();
-    const { call, end } = this.#open({
+    const { call, leave } = this.#open((id) => ({ write: request, call: id }), signal, {
       take: (reply) => {
         if ('accepted' in reply) arrivals.push({ sourceTokens: reply.sourceTokens, notes: reply.notes });
         else if ('tokens' in reply)
@@ -117,23 +116,9 @@ export class HostedModel {
       },
       fail: (error) => arrivals.fail(error),
     });
-    const leave = (): void => {
-      signal.removeEventListener('abort', onAbort);
-      end();
-      // Also after the last token: the process forgets the call.
-      this.#send({ cancel: call });
-    };
-    // At once, as whoever was to read on may be gone.
-    const onAbort = (): void => {
-      leave();
-      arrivals.fail(signal.reason as Error);
-    };
-    signal.addEventListener('abort', onAbort);
     const started = performance.now();
     let isFirst = true;
     try {
-      if (signal.aborted) onAbort();
-      else this.#send({ write: request, call });
       while (numEnded < numTexts) {
         const next = await arrivals.next();
         if ('tokenId' in next && isFirst) {
@@ -185,33 +170,30 @@ export class HostedModel {
   }
 
   async #ask(request: (call: number) => HostRequest, signal: AbortSignal): Promise<HostReply> {
-    signal.throwIfAborted();
     return await new Promise<HostReply>((resolve, reject) => {
-      const { call, end } = this.#open({
+      const { leave } = this.#open(request, signal, {
         take: (reply) => {
-          settle();
+          leave();
           resolve(reply);
         },
         fail: (error) => {
-          settle();
+          leave();
           reject(error);
         },
       });
-      const onAbort = (): void => {
-        settle();
-        this.#send({ cancel: call });
-        reject(signal.reason as Error);
-      };
-      const settle = (): void => {
-        signal.removeEventListener('abort', onAbort);
-        end();
-      };
-      signal.addEventListener('abort', onAbort);
-      this.#send(request(call));
     });
   }
 
-  #open(handlers: Call): { call: number; end(): void } {
+  /**
+   * Begins a call. Whoever opened it has to leave it, which takes it out of the process; an abort does so at once, as
+   * whoever was to read on may be gone.
+   */
+  #open(
+    request: (call: number) => HostRequest,
+    signal: AbortSignal,
+    handlers: Call,
+  ): { call: number; leave(): void } {
+    signal.throwIfAborted();
     if (!this.#info)
       throw new RequestError(503, `Model "${this.name}" is being loaded. Try again in a moment.`, {
         code: 'model_loading',
@@ -224,8 +206,19 @@ export class HostedModel {
         { type: 'rate_limit_error', code: 'overloaded', retryAfterSeconds: 1 },
       );
     const call = ++this.#lastCall;
+    const leave = (): void => {
+      signal.removeEventListener('abort', onAbort);
+      // Also after the last token: the process forgets the call.
+      if (this.#calls.delete(call)) this.#send({ cancel: call });
+    };
+    const onAbort = (): void => {
+      leave();
+      handlers.fail(signal.reason as Error);
+    };
+    signal.addEventListener('abort', onAbort);
     this.#calls.set(call, handlers);
-    return { call, end: () => this.#calls.delete(call) };
+    this.#send(request(call));
+    return { call, leave };
   }
 
   #send(message: HostRequest): void {
@@ -250,7 +243,6 @@ export class HostedModel {
       child.on('message', (reply: HostReply) => {
         if ('ready' in reply) {
           this.#info = reply.ready;
-          this.#failedStarts = 0;
           resolve();
         } else if ('failed' in reply) {
           reject(modelError(reply.failed));
@@ -271,7 +263,7 @@ export class HostedModel {
     if ('tokens' in reply) {
       this.#rows = reply.rows;
       this.#waiting = reply.waiting;
-      this.#listener.onStep?.(this.name, reply.rows, reply.waiting, reply.tokens.length);
+      this.#listener.onStep?.(this.name, reply.rows, reply.tokens.length);
       for (const call of new Set(reply.tokens.map(([id]) => id))) this.#calls.get(call)?.take(reply);
     } else if ('accepted' in reply) this.#calls.get(reply.accepted)?.take(reply);
     else if ('error' in reply) this.#calls.get(reply.call)?.fail(modelError(reply.error));
@@ -295,14 +287,13 @@ export class HostedModel {
   }
 
   async #restart(): Promise<void> {
-    while (!this.#isClosed && this.#failedStarts < startsAtMost) {
+    for (let attempt = 1; !this.#isClosed && attempt <= startsAtMost; attempt++) {
       try {
         await this.#start();
         return;
       } catch (error) {
-        this.#failedStarts++;
         this.#listener.onExit?.(this.name, (error as Error).message);
-        await sleep(Math.min(longestPauseMs, 500 * 2 ** this.#failedStarts));
+        await sleep(Math.min(longestPauseMs, 500 * 2 ** attempt));
       }
     }
   }

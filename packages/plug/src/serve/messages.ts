@@ -1,4 +1,5 @@
 // What the server and the process of a model say to each other.
+import type { PlainError } from '../errors.js';
 import type { WritingRequest, WrittenToken } from '../generate/index.js';
 import type { Classification, EmbeddingOptions, LabelOptions } from '../pipeline/index.js';
 
@@ -39,12 +40,6 @@ export type HostRequest =
   | { readonly score: readonly string[]; readonly options: LabelOptions; readonly call: number }
   | { readonly classify: readonly ClassifierInput[]; readonly call: number }
   | { readonly cancel: number };
-
-/** An error as it crosses processes. */
-export interface PlainError {
-  readonly code: string;
-  readonly message: string;
-}
 
 export interface Embeddings {
   readonly vectors: readonly Float32Array[];

@@ -49,7 +49,7 @@ export class ServerMetrics {
 
   /** What a hosted model tells while it works. */
   readonly listener: HostingListener = {
-    onStep: (model, rows, _waiting, tokens) => {
+    onStep: (model, rows, tokens) => {
       this.tokens.inc({ model }, tokens);
       this.batchRows.observe({ model }, rows);
     },

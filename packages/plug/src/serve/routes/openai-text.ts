@@ -6,6 +6,7 @@ import { chatPrompt } from '../chat-prompt.js';
 import { listed, type ServerContext, seedOrChance, type Writing } from '../context.js';
 import { RequestError } from '../errors.js';
 import { sendEvents } from '../events.js';
+import type { HostedModel } from '../hosted-model.js';
 import type { HostedToken } from '../messages.js';
 import { type ChatRequest, type CompletionRequest, chatSchema, completionSchema } from '../schemas.js';
 import { StopText } from '../stop-text.js';
@@ -14,7 +15,7 @@ import { StopText } from '../stop-text.js';
 interface Piece {
   readonly index: number;
   readonly text: string;
-  readonly token?: HostedToken;
+  readonly token: HostedToken;
   readonly finishReason?: 'stop' | 'length';
 }
 
@@ -110,44 +111,51 @@ export function openAiTextRoutes(app: FastifyInstance, context: ServerContext): 
       model: model.name,
     };
     const writings = await begin(asked, model, signal);
-    const usage = { prompt_tokens: 0, completion_tokens: 0, total_tokens: 0 };
-    for (const { accepted } of writings) usage.prompt_tokens += accepted.sourceTokens;
-    const pieces = counted(merged(writings, asked), usage);
+    const promptTokens = writings.reduce((sum, { accepted }) => sum + accepted.sourceTokens, 0);
+    let writtenTokens = 0;
+    const usage = () => ({
+      prompt_tokens: promptTokens,
+      completion_tokens: writtenTokens,
+      total_tokens: promptTokens + writtenTokens,
+    });
+    const pieces = merged(writings, asked);
     const echo = ({ index }: Piece): string => echoed?.[Math.floor(index / asked.numCandidates)] ?? '';
     const logprobsOf = (tokens: readonly HostedToken[]): object | null =>
       asked.numAlternatives > 0 ? logprobs(tokens) : null;
     if (!body.stream) {
       const drafts: { text: string; tokens: HostedToken[]; piece?: Piece }[] = [];
       for await (const piece of pieces) {
+        writtenTokens++;
         drafts[piece.index] ??= { text: echo(piece), tokens: [] };
         const draft = drafts[piece.index]!;
         draft.text += piece.text;
-        if (piece.token) draft.tokens.push(piece.token);
+        draft.tokens.push(piece.token);
         draft.piece = piece;
       }
       const choices = drafts.map(({ text, tokens, piece }) =>
         form.choice({ ...piece!, text }, logprobsOf(tokens)),
       );
-      return { ...head, object: form.object, choices, usage };
+      return { ...head, object: form.object, choices, usage: usage() };
     }
     const wantsUsage = body.stream_options?.include_usage === true;
     async function* chunks(): AsyncGenerator<object, void, undefined> {
       const object = form.chunkObject;
       const begun = new Set<number>();
       for await (const piece of pieces) {
+        writtenTokens++;
         const text = begun.has(piece.index) ? piece.text : echo(piece) + piece.text;
         begun.add(piece.index);
-        const choice = form.chunkChoice({ ...piece, text }, piece.token ? logprobsOf([piece.token]) : null);
+        const choice = form.chunkChoice({ ...piece, text }, logprobsOf([piece.token]));
         yield { ...head, object, choices: [choice], ...(wantsUsage && { usage: null }) };
       }
-      if (wantsUsage) yield { ...head, object, choices: [], usage };
+      if (wantsUsage) yield { ...head, object, choices: [], usage: usage() };
     }
     return sendEvents(reply, chunks());
   }
 
   async function begin(
     { prompts, numCandidates, settings, numAlternatives }: Asked,
-    model: ReturnType<ServerContext['model']>,
+    model: HostedModel,
     signal: AbortSignal,
   ): Promise<Writing[]> {
     const first = settings.seed!;
@@ -232,17 +240,6 @@ async function* cut(
     yield { index: firstIndex + candidate, text: text + rest, token, ...(finishReason && { finishReason }) };
     if (finishReason) ended.add(candidate);
     if (ended.size === numCandidates) return;
-  }
-}
-
-async function* counted(
-  pieces: AsyncGenerator<Piece, void, undefined>,
-  usage: { prompt_tokens: number; completion_tokens: number; total_tokens: number },
-): AsyncGenerator<Piece, void, undefined> {
-  for await (const piece of pieces) {
-    usage.completion_tokens++;
-    usage.total_tokens = usage.prompt_tokens + usage.completion_tokens;
-    yield piece;
   }
 }
 

@@ -1,7 +1,9 @@
 // /v1/embeddings in OpenAI's form; /v1/score, labels without fine-tuning, and /v1/classify, labels of fine-tuned models.
 import type { FastifyInstance } from 'fastify';
+import type { Classification } from '../../pipeline/index.js';
 import { listed, type ServerContext } from '../context.js';
 import { RequestError } from '../errors.js';
+import type { HostedModel } from '../hosted-model.js';
 import {
   type ClassifyRequest,
   classifySchema,
@@ -18,8 +20,7 @@ export function understandRoutes(app: FastifyInstance, context: ServerContext): 
     { schema: { body: embeddingSchema, tags: ['OpenAI'] } },
     async (request, reply) => {
       const { model: name, input, encoding_format: format, pooling } = request.body as EmbeddingRequest;
-      const texts = notEmpty(listed(input));
-      context.checkInputs(texts, 'input');
+      const texts = readable(listed(input));
       const model = context.model(name);
       const { vectors, tokens } = await model.embed(texts, { pooling }, context.signalOf(reply));
       return {
@@ -38,8 +39,7 @@ export function understandRoutes(app: FastifyInstance, context: ServerContext): 
   const schema = { body: scoreSchema, response: { 200: labelledSchema }, tags: ['PLUG'] };
   app.post('/v1/score', { schema }, async (request, reply) => {
     const { model: name, input, labels, source, before } = request.body as ScoreRequest;
-    const texts = notEmpty(listed(input));
-    context.checkInputs(texts, 'input');
+    const texts = readable(listed(input));
     if (new Set(labels).size < labels.length)
       throw new RequestError(400, 'Two of the labels are the same.', { param: 'labels' });
     if (source !== undefined && !source.includes('{text}'))
@@ -51,7 +51,7 @@ export function understandRoutes(app: FastifyInstance, context: ServerContext): 
       ...(before !== undefined && { before }),
     };
     const scored = await model.score(texts, options, context.signalOf(reply));
-    return { model: model.name, data: scored.map((one, index) => ({ index, labels: one.labels })) };
+    return labelsOf(model, scored);
   });
 
   const classifying = { body: classifySchema, response: { 200: labelledSchema }, tags: ['PLUG'] };
@@ -60,9 +60,7 @@ export function understandRoutes(app: FastifyInstance, context: ServerContext): 
     const inputs = (Array.isArray(input) ? input : [input]).map((one) =>
       typeof one === 'string' ? { text: one } : one,
     );
-    const texts = inputs.flatMap((one) => Object.values(one));
-    notEmpty(texts);
-    context.checkInputs(texts, 'input');
+    readable(inputs.flatMap((one) => Object.values(one)));
     const model = context.model(name ?? context.models.find(({ info }) => info?.labels)?.name);
     const { labels, takesPairs = false } = model.info ?? {};
     if (model.info && !labels)
@@ -82,20 +80,25 @@ export function understandRoutes(app: FastifyInstance, context: ServerContext): 
         },
       );
     const found = await model.classify(inputs, context.signalOf(reply));
-    return { model: model.name, data: found.map((one, index) => ({ index, labels: one.labels })) };
+    return labelsOf(model, found);
   });
+
+  /** @throws RequestError 400 for a text that is empty, or longer than the server takes */
+  function readable(texts: readonly string[]): readonly string[] {
+    const at = texts.findIndex((text) => text.trim() === '');
+    if (at >= 0)
+      throw new RequestError(
+        400,
+        `input ${texts.length > 1 ? `${at} ` : ''}is empty: there is nothing to read.`,
+        { param: 'input' },
+      );
+    context.checkInputs(texts, 'input');
+    return texts;
+  }
 }
 
-function notEmpty(texts: readonly string[]): readonly string[] {
-  const at = texts.findIndex((text) => text.trim() === '');
-  if (at < 0) return texts;
-  throw new RequestError(
-    400,
-    `input ${texts.length > 1 ? `${at} ` : ''}is empty: there is nothing to read.`,
-    {
-      param: 'input',
-    },
-  );
+function labelsOf({ name }: HostedModel, found: readonly Classification[]): object {
+  return { model: name, data: found.map(({ labels }, index) => ({ index, labels })) };
 }
 
 /** Little-endian float32, as OpenAI's clients ask for it by themselves. */
