@@ -4,8 +4,7 @@ import { render } from 'preact';
 import { useEffect, useState } from 'preact/hooks';
 import { ApiError, listModels, type Model } from './api.js';
 import { Failure } from './failure.js';
-import { Playground } from './playground.js';
-import { fromHash } from './settings.js';
+import { pageOf, pages } from './pages.js';
 import {
   applyLanguage,
   applyTheme,
@@ -16,12 +15,11 @@ import {
   type Theme,
 } from './stored.js';
 import { type Language, TEXTS } from './texts.js';
-import { Understand } from './understand.js';
 
 function App() {
   const [language, setLanguage] = useState<Language>(storedLanguage);
   const [theme, setTheme] = useState<Theme>(storedTheme);
-  const [page, setPage] = useState(() => fromHash(location.hash).page);
+  const [page, setPage] = useState(() => pageOf(location.hash));
   const [models, setModels] = useState<Model[]>();
   const [chosen, setChosen] = useState<string>();
   const [failure, setFailure] = useState<ApiError>();
@@ -34,7 +32,7 @@ function App() {
   useEffect(() => applyLanguage(language, t.title), [language, t]);
   useEffect(() => applyTheme(theme), [theme]);
   useEffect(() => {
-    const follow = () => setPage(fromHash(location.hash).page);
+    const follow = () => setPage(pageOf(location.hash));
     addEventListener('hashchange', follow);
     return () => removeEventListener('hashchange', follow);
   }, []);
@@ -46,18 +44,16 @@ function App() {
   };
   useEffect(connect, []);
 
-  const understand = page === 'understand';
   return (
     <>
       <header>
         <h1>OpenPLUG</h1>
         <nav aria-label={t.pages}>
-          <a href="#write" aria-current={understand ? undefined : 'page'}>
-            {t.write}
-          </a>
-          <a href="#understand" aria-current={understand ? 'page' : undefined}>
-            {t.understand}
-          </a>
+          {pages.map(({ name }) => (
+            <a key={name} href={`#${name}`} aria-current={name === page ? 'page' : undefined}>
+              {t[name]}
+            </a>
+          ))}
         </nav>
         <div class="choices">
           {models && models.length > 1 && (
@@ -103,13 +99,12 @@ function App() {
         {failure && <Failure t={t} error={failure} retry={connect} />}
         {!models && !failure && <p role="status">{t.loading}</p>}
         {models?.length === 0 && <p role="status">{t.noModels}</p>}
-        {/* Both stay mounted, so that changing the page loses neither text nor result. */}
-        <div hidden={understand}>
-          <Playground t={t} model={model} shown={!understand} />
-        </div>
-        <div hidden={!understand}>
-          <Understand t={t} model={model} />
-        </div>
+        {/* All stay mounted, so that changing the page loses neither text nor result. */}
+        {pages.map(({ name, View }) => (
+          <div key={name} hidden={name !== page}>
+            <View t={t} model={model} shown={name === page} />
+          </div>
+        ))}
       </main>
     </>
   );

@@ -1,18 +1,19 @@
 // The first page: a beginning, how to go on, and what the model made of it.
 import { useEffect, useState } from 'preact/hooks';
-import type { GenerateRequest, Model } from './api.js';
+import type { GenerateRequest } from './api.js';
 import { Controls } from './controls.js';
+import type { PageProps } from './pages.js';
 import { Results } from './results.js';
 import { fromHash, type Settings, toHash } from './settings.js';
 import { asCurl, asTypescript } from './snippets.js';
 import { addHistory, clearHistory, storedHistory } from './stored.js';
-import { EXAMPLES, type Texts } from './texts.js';
+import { EXAMPLES } from './texts.js';
 import { useWriting } from './writing.js';
 
 /** How many alternatives of each piece are asked for while the confidence is shown. */
 const ALTERNATIVES = 5;
 
-export function Playground({ t, model, shown }: { t: Texts; model: Model | undefined; shown: boolean }) {
+export function Playground({ t, model, shown }: PageProps) {
   const [linked] = useState(() => fromHash(location.hash));
   const [prompt, setPrompt] = useState(linked.prompt);
   const [settings, setSettings] = useState(linked.settings);

@@ -1,11 +1,11 @@
 // Zero-shot labels: which of the given words fits a sentence best, with a bar for each.
 import { useRef, useState } from 'preact/hooks';
-import { ApiError, type LabelScore, type Model, score } from './api.js';
+import { ApiError, type LabelScore, score } from './api.js';
 import { percent } from './confidence.js';
 import { Failure } from './failure.js';
-import type { Texts } from './texts.js';
+import type { PageProps } from './pages.js';
 
-export function Understand({ t, model }: { t: Texts; model: Model | undefined }) {
+export function Understand({ t, model }: PageProps) {
   const [input, setInput] = useState('这部电影太好看了，我还想再看一遍！');
   const [labels, setLabels] = useState('正面\n负面');
   const [busy, setBusy] = useState(false);
