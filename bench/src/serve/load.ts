@@ -11,7 +11,9 @@ import {
   takeTurns,
 } from '../harness/harness.js';
 import { type Shape, shapes } from '../shapes.js';
-import { mixedPrompts, ServedShape, type Streamed } from './server.js';
+import { type Answer, together, tokensOf } from './client.js';
+import { comparePeer } from './compare.js';
+import { mixedPrompts, ServedShape } from './server.js';
 
 const defaultRounds = 5;
 const precisions = ['float32', 'bfloat16', 'int8'] as const;
@@ -43,13 +45,14 @@ export async function benchServe(options: BenchOptions): Promise<void> {
     maxLength: shape.newTokens,
     minLength: shape.newTokens,
   }));
+  const stream = (request: object): Promise<Answer> => served.client.stream(request);
   const rows: Measured[] = [];
   for (const streams of counts) {
-    await together(served, requests.slice(0, streams)); // warms up
-    const turns: Streamed[][] = [];
+    await together(stream, requests.slice(0, streams)); // warms up
+    const turns: Answer[][] = [];
     const rates: number[] = [];
     for (let round = 0; round < rounds; round++) {
-      const { answers, seconds } = await together(served, requests.slice(0, streams));
+      const { answers, seconds } = await together(stream, requests.slice(0, streams));
       turns.push(answers);
       rates.push(tokensOf(answers) / seconds);
     }
@@ -67,13 +70,13 @@ export async function benchServe(options: BenchOptions): Promise<void> {
   const measured = await takeTurns(rounds, {
     alone: async () => {
       const started = performance.now();
-      const answers: Streamed[] = [];
-      for (const request of batch) answers.push(await served.stream(request));
+      const answers: Answer[] = [];
+      for (const request of batch) answers.push(await stream(request));
       texts.alone = answers.map(({ text }) => text);
       return tokensOf(answers) / ((performance.now() - started) / 1000);
     },
     together: async () => {
-      const { answers, seconds } = await together(served, batch);
+      const { answers, seconds } = await together(stream, batch);
       texts.together = answers.map(({ text }) => text);
       return tokensOf(answers) / seconds;
     },
@@ -84,6 +87,7 @@ export async function benchServe(options: BenchOptions): Promise<void> {
       `Only ${(100 * equal).toFixed(0)} % of the texts are what each request gets alone.`,
     );
   const gain = pairedRatio(measured.together, measured.alone);
+  const compared = await comparePeer(served, requests, precision!, rounds);
   report(
     options,
     [
@@ -100,6 +104,12 @@ export async function benchServe(options: BenchOptions): Promise<void> {
         `texts equal ${(100 * equal).toFixed(0)} %`,
         '',
       ],
+      ...compared.map(({ peer, streams, way, ratio, peerTokensPerSecond, equal: share }) => [
+        `${streams} at once, ${way}, against ${peer}`,
+        `×${ratio.median.toFixed(2)}`,
+        `${peerTokensPerSecond.toFixed(0)} tokens/s there`,
+        `texts equal ${(100 * share).toFixed(0)} %`,
+      ]),
     ],
     {
       bench: 'serve',
@@ -110,19 +120,7 @@ export async function benchServe(options: BenchOptions): Promise<void> {
       rows,
       gain,
       equal,
+      peer: compared,
     },
   );
-}
-
-async function together(
-  served: ServedShape,
-  requests: readonly object[],
-): Promise<{ answers: Streamed[]; seconds: number }> {
-  const started = performance.now();
-  const answers = await Promise.all(requests.map((request) => served.stream(request)));
-  return { answers, seconds: (performance.now() - started) / 1000 };
-}
-
-function tokensOf(answers: readonly Streamed[]): number {
-  return answers.reduce((sum, { tokens }) => sum + tokens, 0);
 }

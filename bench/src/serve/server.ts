@@ -1,34 +1,28 @@
 // A served model for the benchmarks: the real command in a process of its own, and clients that stream from it.
 import { type ChildProcess, spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { readFileSync, writeFileSync } from 'node:fs';
-import { Agent, type IncomingMessage, request } from 'node:http';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { StoredModel } from '../case.js';
 import { BenchmarkError } from '../harness/harness.js';
 import { keyedRandom } from '../openplug.js';
 import type { Shape } from '../shapes.js';
+import { Client } from './client.js';
 
 const program = fileURLToPath(new URL('../../../packages/plug/bin/plug.js', import.meta.url));
-
-/** What one streamed answer took. */
-export interface Streamed {
-  text: string;
-  tokens: number;
-  firstTokenSeconds: number;
-}
 
 /** `plug serve` with a model of a shape. */
 export class ServedShape implements AsyncDisposable {
   readonly url: string;
-  readonly #stored: StoredModel;
+  readonly client: Client;
+  /** Where peers find the same model. */
+  readonly stored: StoredModel;
   readonly #child: ChildProcess;
-  readonly #agent = new Agent({ keepAlive: true });
 
   private constructor(url: string, stored: StoredModel, child: ChildProcess) {
     this.url = url;
-    this.#stored = stored;
+    this.client = new Client(url);
+    this.stored = stored;
     this.#child = child;
   }
 
@@ -75,46 +69,12 @@ export class ServedShape implements AsyncDisposable {
     });
   }
 
-  /**
-   * One answer of `/v1/generate` as it streams in. Through `node:http`, as `fetch` takes several times as long for each
-   * piece, on cores that the server wants.
-   * @throws BenchmarkError when it is an error
-   */
-  async stream(body: object): Promise<Streamed> {
-    const started = performance.now();
-    const asked = request(`${this.url}/v1/generate`, {
-      method: 'POST',
-      agent: this.#agent,
-      headers: { 'content-type': 'application/json' },
-    });
-    asked.end(JSON.stringify({ ...body, stream: true }));
-    const [response] = (await once(asked, 'response')) as [IncomingMessage];
-    const streamed: Streamed = { text: '', tokens: 0, firstTokenSeconds: Number.NaN };
-    let rest = '';
-    let isDone = false;
-    for await (const piece of response.setEncoding('utf8')) {
-      const lines = (rest + (piece as string)).split('\n\n');
-      rest = lines.pop()!;
-      for (const line of lines) {
-        isDone = line === 'data: [DONE]';
-        if (isDone) break;
-        const event = JSON.parse(line.slice('data: '.length)) as { text?: string; error?: object };
-        if (event.error) throw new BenchmarkError(`a stream ended with ${JSON.stringify(event.error)}`);
-        if (event.text === undefined) continue;
-        if (streamed.tokens++ === 0) streamed.firstTokenSeconds = (performance.now() - started) / 1000;
-        streamed.text += event.text;
-      }
-    }
-    if (isDone) return streamed;
-    throw new BenchmarkError(`A stream with status ${response.statusCode} ended without [DONE]: ${rest}`);
-  }
-
   async [Symbol.asyncDispose](): Promise<void> {
     const ended = new Promise((resolve) => this.#child.once('exit', resolve));
-    this.#agent.destroy();
+    this.client.close();
     this.#child.kill('SIGTERM');
     await ended;
-    this.#stored[Symbol.dispose]();
+    this.stored[Symbol.dispose]();
   }
 }
 

@@ -104,7 +104,7 @@ async function request(served: ServedShape, prompts: readonly string[], number: 
   }
   const length = 1 + Math.floor(24 * random.uniform());
   if (kind < 0.5) {
-    await served.stream({ prompt, maxLength: length, numCandidates: 1 + (number % 3) });
+    await served.client.stream({ prompt, maxLength: length, numCandidates: 1 + (number % 3) });
     return 'answered';
   }
   const [path, body] =

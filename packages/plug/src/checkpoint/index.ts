@@ -23,6 +23,7 @@ export {
   splitToShards,
 } from './published/index.js';
 export { resolveModelFolder } from './resolve-model.js';
+export { shippedModelFolder } from './shipped-model.js';
 export type { OpenedModel, TensorSource } from './tensor-source.js';
 export {
   describeStreaming,

@@ -8,6 +8,7 @@ import {
   loadModel,
   readStoredPrecision,
   resolveModelFolder,
+  shippedModelFolder,
 } from '../checkpoint/index.js';
 import { ConfigError } from '../errors.js';
 import {
@@ -26,7 +27,12 @@ import { defineCommand } from './command.js';
 import { checkProfilePath, withProfile } from './profile.js';
 
 const schema = z.strictObject({
-  model: z.string().describe('model folder, or the folder of a run that has made a model'),
+  model: z
+    .string()
+    .optional()
+    .describe(
+      'model folder, or the folder of a run that has made a model; without: the small one of classical poems that comes along',
+    ),
   prompt: z
     .array(z.string())
     .min(1)
@@ -88,6 +94,7 @@ export function registerGenerate(program: Command): void {
       'Samples as published (temperature 0.9, top-k 20), or searches with --beams. Texts longer than --refresh-tokens move the window of the encoder along. The weights are packed for inference in --precision.',
     schema,
     examples: [
+      ['plug generate --prompt 春江潮水连海平，', 'a poem, by the model that comes along'],
       ['plug generate --model runs/quickstart --prompt 春江潮水連海平', 'the continuation, as it is written'],
       [
         'plug generate --model runs/quickstart --prompt 春江潮水連海平 --json --num-candidates 3 --seed 7',
@@ -114,7 +121,7 @@ export function registerGenerate(program: Command): void {
       } = given;
       checkProfilePath(profile);
       const prompts = readPrompts(prompt, promptFile);
-      const folder = resolveModelFolder(path);
+      const folder = path === undefined ? shippedModelFolder() : resolveModelFolder(path);
       const tokenizer = loadTokenizer(vocabulary ?? folder);
       if (threads !== undefined) setNumThreads(threads);
       const stored = readStoredPrecision(folder);
