@@ -51,6 +51,14 @@ export interface WritersOptions {
   readonly forward?: ForwardOptions;
 }
 
+/** Texts that are written at a time where each takes so many bytes of cache. */
+export function fittingRows(
+  bytesPerSlot: number,
+  { maxRows, cacheBytes }: Pick<WritersOptions, 'maxRows' | 'cacheBytes'>,
+): number {
+  return Math.max(1, Math.min(maxRows, Math.floor(cacheBytes / bytesPerSlot)));
+}
+
 /** Source tokens encoded between two steps: more would keep those waiting who are being written. */
 const encodedTokensPerStep = 2048;
 
@@ -94,9 +102,8 @@ export class Writers implements Disposable {
    */
   constructor(model: PlugModel, tokenizer: Tokenizer, options: WritersOptions) {
     checkTokenizer(tokenizer, model.config);
-    const { maxRows, cacheBytes, forward = model.inference } = options;
-    const fitting = Math.floor(cacheBytes / SlotCache.bytesPerSlot(model.config, forward));
-    this.maxRows = Math.max(1, Math.min(maxRows, fitting));
+    const { forward = model.inference } = options;
+    this.maxRows = fittingRows(SlotCache.bytesPerSlot(model.config, forward), options);
     this.#model = model;
     this.#tokenizer = tokenizer;
     this.#forward = forward;

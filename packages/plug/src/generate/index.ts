@@ -1,5 +1,6 @@
 export {
   type AcceptedRequest,
+  fittingRows,
   type TokenChoice,
   Writers,
   type WritersOptions,

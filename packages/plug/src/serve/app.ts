@@ -10,15 +10,18 @@ import type { z } from 'zod';
 import { authenticate, type TokenHolder } from './access.js';
 import { ServerContext, type ServerLimits } from './context.js';
 import { errorBody, RequestError } from './errors.js';
-import type { HostedModel } from './hosted-model.js';
 import type { ServerMetrics } from './metrics.js';
+import type { ModelPool } from './model-pool.js';
 import { generateRoute } from './routes/generate.js';
+import { modelRoutes } from './routes/models.js';
 import { openAiTextRoutes } from './routes/openai-text.js';
 import { operationRoutes } from './routes/operations.js';
 import { understandRoutes } from './routes/understand.js';
 
 export interface ServerOptions {
-  readonly models: readonly HostedModel[];
+  readonly models: ModelPool;
+  /** Where runs lie that clients may load; undefined: none may be. */
+  readonly runsFolder: string | undefined;
   readonly limits: ServerLimits;
   readonly metrics: ServerMetrics;
   /** Undefined: everyone may ask. */
@@ -122,6 +125,7 @@ export async function buildServer(
     openAiTextRoutes(routes, context);
     generateRoute(routes, context);
     understandRoutes(routes, context);
+    modelRoutes(routes, context, options.runsFolder);
     operationRoutes(routes, context, metrics, () => isDraining);
   });
   if (options.studio !== undefined)

@@ -5,6 +5,7 @@ import type { GenerationSettings } from '../generate/index.js';
 import { RequestError } from './errors.js';
 import type { Accepted, HostedModel } from './hosted-model.js';
 import type { HostedToken } from './messages.js';
+import type { ModelPool, ServedModel } from './model-pool.js';
 
 export interface ServerLimits {
   /** Tokens that one text may have. */
@@ -22,24 +23,42 @@ export interface Writing {
   readonly tokens: AsyncGenerator<HostedToken, void, undefined>;
 }
 
+/** A loaded model for one request. */
+export interface Admission {
+  readonly model: HostedModel;
+  /** Aborted when the client goes away or the time of a request is over. */
+  readonly signal: AbortSignal;
+}
+
 export class ServerContext {
-  readonly models: readonly HostedModel[];
+  readonly pool: ModelPool;
   readonly limits: ServerLimits;
 
-  constructor(models: readonly HostedModel[], limits: ServerLimits) {
-    this.models = models;
+  constructor(pool: ModelPool, limits: ServerLimits) {
+    this.pool = pool;
     this.limits = limits;
   }
 
-  /** @throws RequestError 404 for a name that is not served */
-  model(name: string | undefined): HostedModel {
-    const found = name === undefined ? this.models[0] : this.models.find((model) => model.name === name);
+  /** The first model without a name. @throws RequestError 404 for a name that is not served */
+  model(name: string | undefined): ServedModel {
+    const { models } = this.pool;
+    const found = name === undefined ? models[0] : models.find((model) => model.name === name);
     if (found) return found;
     throw new RequestError(
       404,
-      `There is no model "${name}" here. Served: ${this.models.map((model) => model.name).join(', ')}.`,
+      `There is no model "${name}" here. Served: ${models.map((model) => model.name).join(', ')}.`,
       { code: 'model_not_found', param: 'model' },
     );
+  }
+
+  /** Has a model loaded for a request, which holds it until it is answered. */
+  async admit(model: ServedModel, reply: FastifyReply): Promise<Admission> {
+    const signal = this.signalOf(reply);
+    const { model: hosted, release } = await this.pool.acquire(model, signal);
+    reply.raw.once('close', release);
+    signal.addEventListener('abort', release);
+    if (signal.aborted) release(); // while the lease came
+    return { model: hosted, signal };
   }
 
   /** @throws RequestError 400 for a text that is longer than the server takes */

@@ -2,13 +2,14 @@
 // and not a thread, so that whatever happens to native code ends one model and not the server.
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { setNumThreads } from '@openplug/torch';
-import { loadModel, readStoredPrecision, resolveModelFolder } from '../checkpoint/index.js';
+import { loadModel, resolveModelFolder } from '../checkpoint/index.js';
 import { ConfigError, type PlainError, plainError } from '../errors.js';
-import { loadClassifier, type PlugClassifier, readTaskFile } from '../finetune/index.js';
+import { loadClassifier, type PlugClassifier } from '../finetune/index.js';
 import { Writers, type WrittenToken } from '../generate/index.js';
 import type { PlugModel } from '../model/index.js';
 import { embed, labelled, labeller } from '../pipeline/index.js';
 import { loadTokenizer, type Tokenizer } from '../text/index.js';
+import { describeModel } from './describe-model.js';
 import type { HostedToken, HostReply, HostRequest, HostStart } from './messages.js';
 
 function reply(message: HostReply): void {
@@ -32,31 +33,16 @@ class Host {
   readonly #other: { readonly call: number; run(): void }[] = [];
   #isRunning = false;
 
-  constructor({ folder: path, precision, threads, maxRows, cacheBytes }: HostStart) {
+  constructor(start: HostStart) {
+    const { folder: path, threads, maxRows, cacheBytes } = start;
     if (threads !== undefined) setNumThreads(threads);
     const folder = resolveModelFolder(path);
-    // What a task has changed no longer writes, even if it still has a decoder.
-    if (readTaskFile(folder)?.task.kind === 'classification') this.#classifier = loadClassifier(folder);
-    const stored = readStoredPrecision(folder) ?? 'float32';
-    this.#model =
-      this.#classifier?.model ?? loadModel(folder, { precision: precision === 'auto' ? stored : precision });
+    const { labels, canWrite, precision } = describeModel(start).info;
+    if (labels) this.#classifier = loadClassifier(folder);
+    this.#model = this.#classifier?.model ?? loadModel(folder, { precision });
     this.#tokenizer = loadTokenizer(folder);
-    const { config, precision: packed = 'float32' } = this.#model;
-    const canWrite = config.decHiddenLayers > 0 && !this.#classifier;
     if (canWrite) this.#writers = new Writers(this.#model, this.#tokenizer, { maxRows, cacheBytes });
-    reply({
-      ready: {
-        positions: config.maxPositionEmbeddings,
-        hiddenSize: config.hiddenSize,
-        precision: packed,
-        canWrite,
-        maxRows: this.#writers?.maxRows ?? 0,
-        ...(this.#classifier && {
-          labels: this.#classifier.task.labels,
-          takesPairs: this.#classifier.task.columns.textPair !== undefined,
-        }),
-      },
-    });
+    reply({ ready: { residentBytes: process.memoryUsage.rss() } });
   }
 
   take(message: HostRequest): void {

@@ -9,7 +9,6 @@ import { modelError, RequestError } from './errors.js';
 import type {
   ClassifierInput,
   Embeddings,
-  HostedModelInfo,
   HostedToken,
   HostReply,
   HostRequest,
@@ -51,7 +50,8 @@ export class HostedModel {
   readonly #listener: HostingListener;
   readonly #calls = new Map<number, Call>();
   #process: ChildProcess | undefined;
-  #info: HostedModelInfo | undefined;
+  #isReady = false;
+  #residentBytes = 0;
   #lastCall = 0;
   #isClosed = false;
   #rows = 0;
@@ -73,13 +73,14 @@ export class HostedModel {
     return model;
   }
 
-  /** Undefined while the model is not loaded. */
-  get info(): HostedModelInfo | undefined {
-    return this.#info;
+  /** False while the process is started again. */
+  get isReady(): boolean {
+    return this.#isReady;
   }
 
-  get isReady(): boolean {
-    return this.#info !== undefined;
+  /** Memory of the process when the model had been loaded. */
+  get residentBytes(): number {
+    return this.#residentBytes;
   }
 
   /** Calls being answered or waiting. */
@@ -194,7 +195,7 @@ export class HostedModel {
     handlers: Call,
   ): { call: number; leave(): void } {
     signal.throwIfAborted();
-    if (!this.#info)
+    if (!this.#isReady)
       throw new RequestError(503, `Model "${this.name}" is being loaded. Try again in a moment.`, {
         code: 'model_loading',
         retryAfterSeconds: 2,
@@ -242,7 +243,8 @@ export class HostedModel {
       this.#process = child;
       child.on('message', (reply: HostReply) => {
         if ('ready' in reply) {
-          this.#info = reply.ready;
+          this.#isReady = true;
+          this.#residentBytes = reply.ready.residentBytes;
           resolve();
         } else if ('failed' in reply) {
           reject(modelError(reply.failed));
@@ -253,7 +255,7 @@ export class HostedModel {
       child.on('exit', (status, signal) => {
         const reason = signal ?? `status ${status}`;
         reject(new RequestError(503, `The process of model "${this.name}" ended (${reason}) while loading.`));
-        if (this.#info) this.#ended(reason);
+        if (this.#isReady) this.#ended(reason);
       });
       this.#send({ start: this.#options });
     });
@@ -272,7 +274,7 @@ export class HostedModel {
 
   /** The process died at work. */
   #ended(reason: string): void {
-    this.#info = undefined;
+    this.#isReady = false;
     this.#rows = 0;
     this.#waiting = 0;
     this.#failAll(

@@ -3,4 +3,5 @@ export { buildServer, type ServerOptions } from './app.js';
 export type { ServerLimits } from './context.js';
 export { HostedModel, type HostingListener, type HostingOptions } from './hosted-model.js';
 export { ServerMetrics } from './metrics.js';
+export { ModelPool, type PoolListener, type PoolOptions, type ServedModel } from './model-pool.js';
 export { studioFolder } from './studio.js';

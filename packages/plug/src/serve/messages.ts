@@ -13,12 +13,12 @@ export interface HostStart {
   readonly cacheBytes: number;
 }
 
-/** What a loaded model can do. */
+/** What a model can do. */
 export interface HostedModelInfo {
   /** Positions of a source, and of a pass of the decoder. */
   readonly positions: number;
   readonly hiddenSize: number;
-  readonly precision: string;
+  readonly precision: Exclude<HostStart['precision'], 'auto'>;
   /** Without a decoder it only embeds. */
   readonly canWrite: boolean;
   readonly maxRows: number;
@@ -50,7 +50,8 @@ export interface Embeddings {
 export type HostedToken = Omit<WrittenToken, 'request'>;
 
 export type HostReply =
-  | { readonly ready: HostedModelInfo }
+  /** The model is loaded; memory that its process takes. */
+  | { readonly ready: { readonly residentBytes: number } }
   | { readonly failed: PlainError }
   | { readonly accepted: number; readonly sourceTokens: number; readonly notes: readonly string[] }
   /** Those of one step, by call, with how full the model is. */

@@ -122,9 +122,55 @@ export const labelledSchema = z.object({
   ),
 });
 
+export const loadModelSchema = z.strictObject({
+  folder: z
+    .string()
+    .min(1)
+    .max(1024)
+    .refine((folder) => !folder.includes('\0'), 'holds a null character')
+    .describe('a finished run, as a path beneath the server’s folder of runs'),
+  model: z
+    .string()
+    .regex(/^[\w.-]{1,64}$/, 'expected 1 to 64 letters, digits, "_", "." or "-"')
+    .optional()
+    .describe('a name for requests; the folder’s own if it is left out'),
+});
+
+export const unloadModelSchema = z.strictObject({
+  model: z.string().describe('a model that was loaded from a run'),
+});
+
+/** A model as /v1/models tells of it. */
+export const modelSchema = z.object({
+  id: z.string(),
+  object: z.literal('model'),
+  created: z.int(),
+  owned_by: z.string(),
+  loaded: z.boolean().describe('false: the first request has it loaded'),
+  ready: z.boolean().describe('loaded, and its process is not being started again'),
+  run: z.string().optional().describe('the run that it was loaded from; such a model can be unloaded'),
+  positions: z.int(),
+  hiddenSize: z.int(),
+  precision: z.string(),
+  canWrite: z.boolean(),
+  maxRows: z.int(),
+  labels: z.array(z.string()).optional(),
+  takesPairs: z.boolean().optional(),
+});
+
+export const modelListSchema = z.object({ object: z.literal('list'), data: z.array(modelSchema) });
+
+export const unloadedSchema = z.object({
+  id: z.string(),
+  object: z.literal('model'),
+  unloaded: z.literal(true),
+});
+
 export type CompletionRequest = z.output<typeof completionSchema>;
 export type ChatRequest = z.output<typeof chatSchema>;
 export type GenerateRequest = z.output<typeof generateSchema>;
 export type EmbeddingRequest = z.output<typeof embeddingSchema>;
 export type ClassifyRequest = z.output<typeof classifySchema>;
 export type ScoreRequest = z.output<typeof scoreSchema>;
+export type LoadModelRequest = z.output<typeof loadModelSchema>;
+export type UnloadModelRequest = z.output<typeof unloadModelSchema>;

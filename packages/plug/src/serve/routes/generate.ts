@@ -21,10 +21,10 @@ export function generateRoute(app: FastifyInstance, context: ServerContext): voi
       );
     context.checkInputs([prompt], 'prompt');
     context.checkAmount({ numTexts: body.numCandidates, maxLength: body.maxLength }, 'maxLength');
-    const model = context.model(name);
+    const { model, signal } = await context.admit(context.model(name), reply);
     const settings = { ...rest, seed: seedOrChance(given) };
     const { accepted, tokens } = await context.write(model, prompt, settings, {
-      signal: context.signalOf(reply),
+      signal,
       numAlternatives: alternatives,
     });
     const head = { model: model.name, seed: settings.seed, notes: [...accepted.notes] };

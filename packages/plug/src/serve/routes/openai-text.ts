@@ -103,8 +103,7 @@ export function openAiTextRoutes(app: FastifyInstance, context: ServerContext): 
     echoed: readonly string[] | undefined,
     reply: FastifyReply,
   ) {
-    const model = context.model(body.model);
-    const signal = context.signalOf(reply);
+    const { model, signal } = await context.admit(context.model(body.model), reply);
     const head = {
       id: `${form.idPrefix}${randomUUID()}`,
       created: Math.floor(Date.now() / 1000),
