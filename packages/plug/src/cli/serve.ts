@@ -51,7 +51,9 @@ const schema = z.strictObject({
     .int()
     .min(1)
     .default(256)
-    .describe('requests of a model that are answered or wait; more get 429'),
+    .describe(
+      'requests of a model that are answered or wait; more get 429, except of a token with less than its share',
+    ),
   maxNewTokens: z.int().min(1).default(2048).describe('tokens that one text may have'),
   maxTexts: z.int().min(1).default(64).describe('texts that one request may ask for'),
   maxInputChars: z.int().min(1).default(16_384).describe('characters of one input'),

@@ -1,9 +1,9 @@
 // What routes are given: the models, the limits, and writing within them.
 import { randomInt } from 'node:crypto';
-import type { FastifyReply } from 'fastify';
+import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { GenerationSettings } from '../generate/index.js';
 import { RequestError } from './errors.js';
-import type { Accepted, HostedModel } from './hosted-model.js';
+import type { Accepted, Caller, HostedModel } from './hosted-model.js';
 import type { HostedToken } from './messages.js';
 import type { ModelPool, ServedModel } from './model-pool.js';
 
@@ -26,8 +26,7 @@ export interface Writing {
 /** A loaded model for one request. */
 export interface Admission {
   readonly model: HostedModel;
-  /** Aborted when the client goes away or the time of a request is over. */
-  readonly signal: AbortSignal;
+  readonly caller: Caller;
 }
 
 export class ServerContext {
@@ -52,13 +51,14 @@ export class ServerContext {
   }
 
   /** Has a model loaded for a request, which holds it until it is answered. */
-  async admit(model: ServedModel, reply: FastifyReply): Promise<Admission> {
+  async admit(model: ServedModel, request: FastifyRequest, reply: FastifyReply): Promise<Admission> {
     const signal = this.signalOf(reply);
     const { model: hosted, release } = await this.pool.acquire(model, signal);
     reply.raw.once('close', release);
     signal.addEventListener('abort', release);
     if (signal.aborted) release(); // while the lease came
-    return { model: hosted, signal };
+    // With tokens a name is a token's; without, everyone at an address is one client.
+    return { model: hosted, caller: { client: request.holder?.name ?? request.ip, signal } };
   }
 
   /** @throws RequestError 400 for a text that is longer than the server takes */
@@ -101,9 +101,10 @@ export class ServerContext {
     model: HostedModel,
     prompt: string,
     settings: GenerationSettings,
-    { signal, numAlternatives = 0 }: { signal: AbortSignal; numAlternatives?: number },
+    caller: Caller,
+    numAlternatives: number,
   ): Promise<Writing> {
-    const tokens = model.write({ prompt, settings, numAlternatives }, signal);
+    const tokens = model.write({ prompt, settings, numAlternatives }, caller);
     const { value } = await tokens.next();
     return { accepted: value as Accepted, tokens: tokens as Writing['tokens'] };
   }

@@ -30,7 +30,7 @@ export function describeModel(start: HostStart): ModelDescription {
   // What a task has changed no longer writes, even if it still has a decoder.
   const canWrite = config.decHiddenLayers > 0 && !classifying;
   const slotBytes = canWrite ? SlotCache.bytesPerSlot(config, inferenceIn(precision)) : 0;
-  const maxRows = canWrite ? fittingRows(slotBytes, start) : 0;
+  const { maxRows, numSlots } = canWrite ? fittingRows(slotBytes, start) : { maxRows: 0, numSlots: 0 };
   const { total, keysValues, logits } = inferenceMemory(config, {
     precision,
     mesh: { data: 1, tensor: 1 },
@@ -50,6 +50,6 @@ export function describeModel(start: HostStart): ModelDescription {
         takesPairs: classifying.columns.textPair !== undefined,
       }),
     },
-    bytes: Math.ceil(total - keysValues - logits + maxRows * (slotBytes + logits)),
+    bytes: Math.ceil(total - keysValues - logits + numSlots * (slotBytes + logits)),
   };
 }

@@ -139,7 +139,7 @@ describe('too many requests', () => {
 it('a caller that is gone leaves the batch at once, though nobody reads on', async () => {
   const gone = new AbortController();
   const settings = { maxLength: 4000, minLength: 4000 };
-  const tokens = server.model.write({ prompt: '', settings }, gone.signal);
+  const tokens = server.model.write({ prompt: '', settings }, { client: 'x', signal: gone.signal });
   await tokens.next();
   assert.equal(server.model.numCalls, 1);
   gone.abort(new Error('gone'));

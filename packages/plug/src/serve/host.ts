@@ -5,21 +5,18 @@ import { setNumThreads } from '@openplug/torch';
 import { loadModel, resolveModelFolder } from '../checkpoint/index.js';
 import { ConfigError, type PlainError, plainError } from '../errors.js';
 import { loadClassifier, type PlugClassifier } from '../finetune/index.js';
-import { Writers, type WrittenToken } from '../generate/index.js';
+import { Turns, Writers, type WrittenToken } from '../generate/index.js';
 import type { PlugModel } from '../model/index.js';
 import { embed, labelled, labeller } from '../pipeline/index.js';
 import { loadTokenizer, type Tokenizer } from '../text/index.js';
 import { describeModel } from './describe-model.js';
-import type { HostedToken, HostReply, HostRequest, HostStart } from './messages.js';
+import type { HostedToken, HostReply, HostRequest, HostStart, OtherRequest } from './messages.js';
 
 function reply(message: HostReply): void {
   if (process.connected) process.send!(message);
 }
 
 const plain = (error: unknown): PlainError => plainError(error, 'INTERNAL');
-
-/** What is answered between two steps. */
-type OtherRequest = Extract<HostRequest, { embed: unknown } | { score: unknown } | { classify: unknown }>;
 
 class Host {
   readonly #model: PlugModel;
@@ -30,7 +27,7 @@ class Host {
   readonly #calls = new Map<number, number>();
   readonly #requests = new Map<number, number>();
   /** Embedding and scoring; one is done between two steps. */
-  readonly #other: { readonly call: number; run(): void }[] = [];
+  readonly #other = new Turns<{ readonly call: number; run(): void }>();
   #isRunning = false;
 
   constructor(start: HostStart) {
@@ -49,8 +46,8 @@ class Host {
     if ('cancel' in message) this.#cancel(message.cancel);
     else if ('write' in message) this.#attempt(message.call, () => this.#write(message));
     else if ('embed' in message || 'score' in message || 'classify' in message) {
-      const { call } = message;
-      this.#other.push({ call, run: () => reply({ ...this.#answer(message), call }) });
+      const { call, client } = message;
+      this.#other.add(client, { call, run: () => reply({ ...this.#answer(message), call }) });
     }
     void this.#run();
   }
@@ -81,8 +78,7 @@ class Host {
   #cancel(call: number): void {
     const request = this.#requests.get(call);
     if (request === undefined) {
-      const at = this.#other.findIndex((job) => job.call === call);
-      if (at >= 0) this.#other.splice(at, 1);
+      this.#other.remove((job) => job.call === call);
       return;
     }
     this.#writers!.cancel(request);
@@ -106,9 +102,12 @@ class Host {
   async #run(): Promise<void> {
     if (this.#isRunning) return;
     this.#isRunning = true;
-    while (this.#other.length > 0 || this.#writers?.isIdle === false) {
-      const job = this.#other.shift();
-      if (job) this.#attempt(job.call, () => job.run());
+    while (!this.#other.isEmpty || this.#writers?.isIdle === false) {
+      const client = this.#other.next();
+      if (client !== undefined) {
+        const { call, run } = this.#other.take(client);
+        this.#attempt(call, run);
+      }
       this.#step();
       await nextTurn();
     }

@@ -13,13 +13,14 @@ import type {
   HostReply,
   HostRequest,
   HostStart,
+  OtherRequest,
 } from './messages.js';
 
 /** How a model is hosted. */
 export interface HostingOptions extends HostStart {
   /** The name that requests use. */
   readonly name: string;
-  /** Calls that are being answered or wait; more are refused. */
+  /** Calls that are being answered or wait; more are refused, except of a client with less than an equal share. */
   readonly maxCalls: number;
 }
 
@@ -36,7 +37,16 @@ export interface Accepted {
   readonly notes: readonly string[];
 }
 
+/** Who asks, and how long. */
+export interface Caller {
+  /** Clients take turns with each other. */
+  readonly client: string;
+  /** Aborting it takes the call out of the process at once. */
+  readonly signal: AbortSignal;
+}
+
 interface Call {
+  readonly client: string;
   take(reply: HostReply): void;
   fail(error: Error): void;
 }
@@ -103,13 +113,14 @@ export class HostedModel {
    * Leaving the loop, or aborting, takes the text out of the batch at once.
    */
   async *write(
-    request: WritingRequest,
-    signal: AbortSignal,
+    request: Omit<WritingRequest, 'client'>,
+    { client, signal }: Caller,
   ): AsyncGenerator<Accepted | HostedToken, void, undefined> {
     const numTexts = request.settings.numCandidates ?? 1;
     let numEnded = 0;
     const arrivals = new Arrivals<Accepted | HostedToken>();
-    const { call, leave } = this.#open((id) => ({ write: request, call: id }), signal, {
+    const { call, leave } = this.#open((id) => ({ write: { ...request, client }, call: id }), signal, {
+      client,
       take: (reply) => {
         if ('accepted' in reply) arrivals.push({ sourceTokens: reply.sourceTokens, notes: reply.notes });
         else if ('tokens' in reply)
@@ -134,8 +145,8 @@ export class HostedModel {
     }
   }
 
-  async embed(texts: readonly string[], options: EmbeddingOptions, signal: AbortSignal): Promise<Embeddings> {
-    const reply = await this.#ask((call) => ({ embed: texts, options, call }), signal);
+  async embed(texts: readonly string[], options: EmbeddingOptions, caller: Caller): Promise<Embeddings> {
+    const reply = await this.#ask({ embed: texts, options }, caller);
     return (reply as Extract<HostReply, { embedded: unknown }>).embedded;
   }
 
@@ -143,18 +154,15 @@ export class HostedModel {
   async score(
     texts: readonly string[],
     options: LabelOptions,
-    signal: AbortSignal,
+    caller: Caller,
   ): Promise<readonly Classification[]> {
-    const reply = await this.#ask((call) => ({ score: texts, options, call }), signal);
+    const reply = await this.#ask({ score: texts, options }, caller);
     return (reply as Extract<HostReply, { labelled: unknown }>).labelled;
   }
 
   /** By a fine-tuned classifier; `info.labels` are its labels. */
-  async classify(
-    inputs: readonly ClassifierInput[],
-    signal: AbortSignal,
-  ): Promise<readonly Classification[]> {
-    const reply = await this.#ask((call) => ({ classify: inputs, call }), signal);
+  async classify(inputs: readonly ClassifierInput[], caller: Caller): Promise<readonly Classification[]> {
+    const reply = await this.#ask({ classify: inputs }, caller);
     return (reply as Extract<HostReply, { labelled: unknown }>).labelled;
   }
 
@@ -170,9 +178,10 @@ export class HostedModel {
     });
   }
 
-  async #ask(request: (call: number) => HostRequest, signal: AbortSignal): Promise<HostReply> {
+  async #ask(request: OtherRequest, { client, signal }: Caller): Promise<HostReply> {
     return await new Promise<HostReply>((resolve, reject) => {
-      const { leave } = this.#open(request, signal, {
+      const { leave } = this.#open((call) => ({ ...request, client, call }), signal, {
+        client,
         take: (reply) => {
           leave();
           resolve(reply);
@@ -200,7 +209,7 @@ export class HostedModel {
         code: 'model_loading',
         retryAfterSeconds: 2,
       });
-    if (this.#calls.size >= this.#options.maxCalls)
+    if (this.#isFullFor(handlers.client))
       throw new RequestError(
         429,
         `Model "${this.name}" has ${this.#calls.size} requests already. Try again in a moment.`,
@@ -220,6 +229,15 @@ export class HostedModel {
     this.#calls.set(call, handlers);
     this.#send(request(call));
     return { call, leave };
+  }
+
+  /** A flood of one client's calls leaves to others their share of the places. */
+  #isFullFor(client: string): boolean {
+    const { maxCalls } = this.#options;
+    if (this.#calls.size < maxCalls) return false;
+    const clients = [...this.#calls.values()].map((call) => call.client);
+    const numOwn = clients.filter((other) => other === client).length;
+    return numOwn >= Math.floor(maxCalls / new Set([...clients, client]).size);
   }
 
   #send(message: HostRequest): void {

@@ -33,12 +33,16 @@ export interface ClassifierInput {
   readonly textPair?: string | undefined;
 }
 
+/** What is read, and not written. */
+export type OtherRequest =
+  | { readonly embed: readonly string[]; readonly options: EmbeddingOptions }
+  | { readonly score: readonly string[]; readonly options: LabelOptions }
+  | { readonly classify: readonly ClassifierInput[] };
+
 export type HostRequest =
   | { readonly start: HostStart }
   | { readonly write: WritingRequest; readonly call: number }
-  | { readonly embed: readonly string[]; readonly options: EmbeddingOptions; readonly call: number }
-  | { readonly score: readonly string[]; readonly options: LabelOptions; readonly call: number }
-  | { readonly classify: readonly ClassifierInput[]; readonly call: number }
+  | (OtherRequest & { readonly client: string; readonly call: number })
   | { readonly cancel: number };
 
 export interface Embeddings {

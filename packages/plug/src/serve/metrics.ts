@@ -93,7 +93,7 @@ export class ServerMetrics {
       ({ hosted }) => hosted?.load.waiting ?? 0,
     );
     gauge('plug_cache_use', 'Share of the places for texts that is in use', ({ hosted, info }) =>
-      hosted && info.maxRows ? hosted.load.rows / info.maxRows : 0,
+      hosted && info.maxRows ? Math.min(1, hosted.load.rows / info.maxRows) : 0,
     );
     gauge('plug_model_ready', '1 while the model is loaded', ({ hosted }) => (hosted?.isReady ? 1 : 0));
     gauge('plug_model_memory_bytes', 'Memory that a loaded model takes at most', ({ hosted, bytes }) =>

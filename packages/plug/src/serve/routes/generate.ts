@@ -21,12 +21,9 @@ export function generateRoute(app: FastifyInstance, context: ServerContext): voi
       );
     context.checkInputs([prompt], 'prompt');
     context.checkAmount({ numTexts: body.numCandidates, maxLength: body.maxLength }, 'maxLength');
-    const { model, signal } = await context.admit(context.model(name), reply);
+    const { model, caller } = await context.admit(context.model(name), request, reply);
     const settings = { ...rest, seed: seedOrChance(given) };
-    const { accepted, tokens } = await context.write(model, prompt, settings, {
-      signal,
-      numAlternatives: alternatives,
-    });
+    const { accepted, tokens } = await context.write(model, prompt, settings, caller, alternatives);
     const head = { model: model.name, seed: settings.seed, notes: [...accepted.notes] };
     const usage = { promptTokens: accepted.sourceTokens, writtenTokens: 0 };
     if (!stream) return { ...head, texts: await collect(tokens, body, usage), usage };

@@ -1,12 +1,12 @@
 // /v1/completions and /v1/chat/completions in OpenAI's form.
 import { randomUUID } from 'node:crypto';
-import type { FastifyInstance, FastifyReply } from 'fastify';
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import type { GenerationSettings } from '../../generate/index.js';
 import { chatPrompt } from '../chat-prompt.js';
 import { listed, type ServerContext, seedOrChance, type Writing } from '../context.js';
 import { RequestError } from '../errors.js';
 import { sendEvents } from '../events.js';
-import type { HostedModel } from '../hosted-model.js';
+import type { Caller, HostedModel } from '../hosted-model.js';
 import type { HostedToken } from '../messages.js';
 import { type ChatRequest, type CompletionRequest, chatSchema, completionSchema } from '../schemas.js';
 import { StopText } from '../stop-text.js';
@@ -78,7 +78,7 @@ export function openAiTextRoutes(app: FastifyInstance, context: ServerContext): 
       context.checkAmount({ numTexts: prompts.length * body.n, maxLength: body.max_tokens }, 'max_tokens');
       const asked = { ...sampling(body, body.max_tokens), prompts, numAlternatives: body.logprobs ?? 0 };
       const echoed = body.echo ? prompts : undefined;
-      return await answer(body, asked, completionForm, echoed, reply);
+      return await answer(body, asked, completionForm, echoed, request, reply);
     },
   );
 
@@ -92,7 +92,7 @@ export function openAiTextRoutes(app: FastifyInstance, context: ServerContext): 
       const maxLength = body.max_completion_tokens ?? body.max_tokens ?? 128;
       context.checkAmount({ numTexts: body.n, maxLength }, 'max_completion_tokens');
       const asked = { ...sampling(body, maxLength), prompts: [prompt], numAlternatives: 0 };
-      return await answer(body, asked, chatForm, undefined, reply);
+      return await answer(body, asked, chatForm, undefined, request, reply);
     },
   );
 
@@ -101,15 +101,16 @@ export function openAiTextRoutes(app: FastifyInstance, context: ServerContext): 
     asked: Asked,
     form: Form,
     echoed: readonly string[] | undefined,
+    request: FastifyRequest,
     reply: FastifyReply,
   ) {
-    const { model, signal } = await context.admit(context.model(body.model), reply);
+    const { model, caller } = await context.admit(context.model(body.model), request, reply);
     const head = {
       id: `${form.idPrefix}${randomUUID()}`,
       created: Math.floor(Date.now() / 1000),
       model: model.name,
     };
-    const writings = await begin(asked, model, signal);
+    const writings = await begin(asked, model, caller);
     const promptTokens = writings.reduce((sum, { accepted }) => sum + accepted.sourceTokens, 0);
     let writtenTokens = 0;
     const usage = () => ({
@@ -155,7 +156,7 @@ export function openAiTextRoutes(app: FastifyInstance, context: ServerContext): 
   async function begin(
     { prompts, numCandidates, settings, numAlternatives }: Asked,
     model: HostedModel,
-    signal: AbortSignal,
+    caller: Caller,
   ): Promise<Writing[]> {
     const first = settings.seed!;
     const all = await Promise.allSettled(
@@ -164,7 +165,8 @@ export function openAiTextRoutes(app: FastifyInstance, context: ServerContext): 
           model,
           prompt,
           { ...settings, numCandidates, seed: (first + index * numCandidates) % 2 ** 32 },
-          { signal, numAlternatives },
+          caller,
+          numAlternatives,
         ),
       ),
     );

@@ -21,8 +21,8 @@ export function understandRoutes(app: FastifyInstance, context: ServerContext): 
     async (request, reply) => {
       const { model: name, input, encoding_format: format, pooling } = request.body as EmbeddingRequest;
       const texts = readable(listed(input));
-      const { model, signal } = await context.admit(context.model(name), reply);
-      const { vectors, tokens } = await model.embed(texts, { pooling }, signal);
+      const { model, caller } = await context.admit(context.model(name), request, reply);
+      const { vectors, tokens } = await model.embed(texts, { pooling }, caller);
       return {
         object: 'list',
         model: model.name,
@@ -44,13 +44,13 @@ export function understandRoutes(app: FastifyInstance, context: ServerContext): 
       throw new RequestError(400, 'Two of the labels are the same.', { param: 'labels' });
     if (source !== undefined && !source.includes('{text}'))
       throw new RequestError(400, 'source must hold {text}, which stands for the text.', { param: 'source' });
-    const { model, signal } = await context.admit(context.model(name), reply);
+    const { model, caller } = await context.admit(context.model(name), request, reply);
     const options = {
       labels,
       ...(source !== undefined && { source }),
       ...(before !== undefined && { before }),
     };
-    const scored = await model.score(texts, options, signal);
+    const scored = await model.score(texts, options, caller);
     return labelsOf(model, scored);
   });
 
@@ -79,8 +79,8 @@ export function understandRoutes(app: FastifyInstance, context: ServerContext): 
           param: 'input',
         },
       );
-    const { model, signal } = await context.admit(served, reply);
-    const found = await model.classify(inputs, signal);
+    const { model, caller } = await context.admit(served, request, reply);
+    const found = await model.classify(inputs, caller);
     return labelsOf(model, found);
   });
 
