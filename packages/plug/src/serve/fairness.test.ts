@@ -33,3 +33,43 @@ describe('a token with a hundred requests', async () => {
     await until(() => server.model.numCalls === 0);
   });
 });
+
+describe('a job of many texts', async () => {
+  const wide = writeTestModel(join(folder, 'wide'), { maxPositionEmbeddings: 256, hiddenSize: 64 });
+  const server = await startServer({ folder: wide, maxBodyBytes: 2 ** 20 });
+  const input = Array.from({ length: 256 }, (_, index) => '春江潮水連海平'.repeat(30).slice(index % 7));
+  const jobs: [path: string, body: object][] = [
+    ['/v1/embeddings', { input }],
+    ['/v1/score', { input, labels: ['春', '江'] }],
+  ];
+  for (const [path, body] of jobs)
+    it(`of ${path} holds up neither writing nor other jobs, and ends when its client goes away`, async () => {
+      const started = performance.now();
+      const order: string[] = [];
+      const job = server.post(path, body).then(async (response) => {
+        const { data } = (await response.json()) as { data: object[] };
+        assert.equal(data.length, input.length);
+        order.push('job');
+      });
+      await until(() => server.model.numCalls === 1);
+      const written = await server.post('/v1/generate', { prompt: '春', maxLength: 3, minLength: 3 });
+      assert.equal(written.status, 200);
+      order.push('written');
+      assert.equal((await server.post('/v1/embeddings', { input: '春江' })).status, 200);
+      order.push('embedded');
+      await job;
+      assert.deepEqual(order, ['written', 'embedded', 'job']);
+      const wholeMs = performance.now() - started;
+
+      const stop = new AbortController();
+      const dropped = server.post(path, body, { signal: stop.signal });
+      await until(() => server.model.numCalls === 1);
+      const stopped = performance.now();
+      stop.abort();
+      await assert.rejects(dropped);
+      await server.post('/v1/embeddings', { input: '春江' });
+      await server.post('/v1/generate', { prompt: '春', maxLength: 3, minLength: 3 });
+      const restMs = performance.now() - stopped;
+      assert.ok(restMs < wholeMs / 2, `${restMs} ms after the end of a job that takes ${wholeMs} ms`);
+    });
+});

@@ -1,16 +1,15 @@
-// The process of one model: holds it, writes for all requests together, and embeds and scores between steps. A process
+// The process of one model: holds it, writes for all requests together, and reads between steps. A process
 // and not a thread, so that whatever happens to native code ends one model and not the server.
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { setNumThreads } from '@openplug/torch';
 import { loadModel, resolveModelFolder } from '../checkpoint/index.js';
 import { ConfigError, type PlainError, plainError } from '../errors.js';
-import { loadClassifier, type PlugClassifier } from '../finetune/index.js';
-import { Turns, Writers, type WrittenToken } from '../generate/index.js';
-import type { PlugModel } from '../model/index.js';
-import { embed, labelled, labeller } from '../pipeline/index.js';
-import { loadTokenizer, type Tokenizer } from '../text/index.js';
+import { loadClassifier } from '../finetune/index.js';
+import { Writers, type WrittenToken } from '../generate/index.js';
+import { loadTokenizer } from '../text/index.js';
 import { describeModel } from './describe-model.js';
-import type { HostedToken, HostReply, HostRequest, HostStart, OtherRequest } from './messages.js';
+import type { HostedToken, HostReply, HostRequest, HostStart } from './messages.js';
+import { Reading } from './reading.js';
 
 function reply(message: HostReply): void {
   if (process.connected) process.send!(message);
@@ -19,15 +18,12 @@ function reply(message: HostReply): void {
 const plain = (error: unknown): PlainError => plainError(error, 'INTERNAL');
 
 class Host {
-  readonly #model: PlugModel;
-  readonly #tokenizer: Tokenizer;
-  readonly #classifier: PlugClassifier | undefined;
   readonly #writers: Writers | undefined;
   /** The server's calls by the writers' requests, and the reverse. */
   readonly #calls = new Map<number, number>();
   readonly #requests = new Map<number, number>();
-  /** Embedding and scoring; one is done between two steps. */
-  readonly #other = new Turns<{ readonly call: number; run(): void }>();
+  /** A slice of it is done between two steps. */
+  readonly #reading: Reading;
   #isRunning = false;
 
   constructor(start: HostStart) {
@@ -35,20 +31,18 @@ class Host {
     if (threads !== undefined) setNumThreads(threads);
     const folder = resolveModelFolder(path);
     const { labels, canWrite, precision } = describeModel(start).info;
-    if (labels) this.#classifier = loadClassifier(folder);
-    this.#model = this.#classifier?.model ?? loadModel(folder, { precision });
-    this.#tokenizer = loadTokenizer(folder);
-    if (canWrite) this.#writers = new Writers(this.#model, this.#tokenizer, { maxRows, cacheBytes });
+    const classifier = labels && loadClassifier(folder);
+    const model = classifier?.model ?? loadModel(folder, { precision });
+    const tokenizer = loadTokenizer(folder);
+    this.#reading = new Reading({ model, tokenizer, classifier });
+    if (canWrite) this.#writers = new Writers(model, tokenizer, { maxRows, cacheBytes });
     reply({ ready: { residentBytes: process.memoryUsage.rss() } });
   }
 
   take(message: HostRequest): void {
     if ('cancel' in message) this.#cancel(message.cancel);
     else if ('write' in message) this.#attempt(message.call, () => this.#write(message));
-    else if ('embed' in message || 'score' in message || 'classify' in message) {
-      const { call, client } = message;
-      this.#other.add(client, { call, run: () => reply({ ...this.#answer(message), call }) });
-    }
+    else if ('client' in message) this.#reading.add(message);
     void this.#run();
   }
 
@@ -63,22 +57,10 @@ class Host {
     reply({ accepted: call, ...accepted });
   }
 
-  #answer(message: OtherRequest) {
-    if ('score' in message)
-      return { labelled: labeller(this.#model, this.#tokenizer, message.options)(message.score) };
-    if ('classify' in message) {
-      const classifier = this.#classifier!; // the server asks only those that have labels
-      return { labelled: classifier.predict(message.classify).map(labelled(classifier.task.labels)) };
-    }
-    const vectors = embed(this.#model, this.#tokenizer, message.embed, message.options);
-    const tokens = message.embed.reduce((sum, text) => sum + this.#tokenizer.encode(text).length + 2, 0);
-    return { embedded: { vectors, tokens } };
-  }
-
   #cancel(call: number): void {
     const request = this.#requests.get(call);
     if (request === undefined) {
-      this.#other.remove((job) => job.call === call);
+      this.#reading.cancel(call);
       return;
     }
     this.#writers!.cancel(request);
@@ -102,12 +84,9 @@ class Host {
   async #run(): Promise<void> {
     if (this.#isRunning) return;
     this.#isRunning = true;
-    while (!this.#other.isEmpty || this.#writers?.isIdle === false) {
-      const client = this.#other.next();
-      if (client !== undefined) {
-        const { call, run } = this.#other.take(client);
-        this.#attempt(call, run);
-      }
+    while (!this.#reading.isIdle || this.#writers?.isIdle === false) {
+      const answer = this.#reading.step((call, error) => reply({ call, error: plain(error) }));
+      if (answer) reply(answer);
       this.#step();
       await nextTurn();
     }

@@ -3,17 +3,16 @@
 import { type ChildProcess, fork } from 'node:child_process';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { WritingRequest } from '../generate/index.js';
-import type { Classification, EmbeddingOptions, LabelOptions } from '../pipeline/index.js';
+import type { Classification, EmbeddingOptions, Embeddings, LabelOptions } from '../pipeline/index.js';
 import { Arrivals } from './arrivals.js';
 import { modelError, RequestError } from './errors.js';
 import type {
   ClassifierInput,
-  Embeddings,
   HostedToken,
   HostReply,
   HostRequest,
   HostStart,
-  OtherRequest,
+  ReadingRequest,
 } from './messages.js';
 
 /** How a model is hosted. */
@@ -178,7 +177,7 @@ export class HostedModel {
     });
   }
 
-  async #ask(request: OtherRequest, { client, signal }: Caller): Promise<HostReply> {
+  async #ask(request: ReadingRequest, { client, signal }: Caller): Promise<HostReply> {
     return await new Promise<HostReply>((resolve, reject) => {
       const { leave } = this.#open((call) => ({ ...request, client, call }), signal, {
         client,

@@ -1,7 +1,7 @@
 // What the server and the process of a model say to each other.
 import type { PlainError } from '../errors.js';
 import type { WritingRequest, WrittenToken } from '../generate/index.js';
-import type { Classification, EmbeddingOptions, LabelOptions } from '../pipeline/index.js';
+import type { Classification, EmbeddingOptions, Embeddings, LabelOptions } from '../pipeline/index.js';
 
 /** First message to the process. */
 export interface HostStart {
@@ -34,7 +34,7 @@ export interface ClassifierInput {
 }
 
 /** What is read, and not written. */
-export type OtherRequest =
+export type ReadingRequest =
   | { readonly embed: readonly string[]; readonly options: EmbeddingOptions }
   | { readonly score: readonly string[]; readonly options: LabelOptions }
   | { readonly classify: readonly ClassifierInput[] };
@@ -42,13 +42,8 @@ export type OtherRequest =
 export type HostRequest =
   | { readonly start: HostStart }
   | { readonly write: WritingRequest; readonly call: number }
-  | (OtherRequest & { readonly client: string; readonly call: number })
+  | (ReadingRequest & { readonly client: string; readonly call: number })
   | { readonly cancel: number };
-
-export interface Embeddings {
-  readonly vectors: readonly Float32Array[];
-  readonly tokens: number;
-}
 
 /** A token with the call that it belongs to. */
 export type HostedToken = Omit<WrittenToken, 'request'>;

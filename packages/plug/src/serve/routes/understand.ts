@@ -22,7 +22,7 @@ export function understandRoutes(app: FastifyInstance, context: ServerContext): 
       const { model: name, input, encoding_format: format, pooling } = request.body as EmbeddingRequest;
       const texts = readable(listed(input));
       const { model, caller } = await context.admit(context.model(name), request, reply);
-      const { vectors, tokens } = await model.embed(texts, { pooling }, caller);
+      const { vectors, numTokens } = await model.embed(texts, { pooling }, caller);
       return {
         object: 'list',
         model: model.name,
@@ -31,7 +31,7 @@ export function understandRoutes(app: FastifyInstance, context: ServerContext): 
           index,
           embedding: format === 'base64' ? base64(vector) : Array.from(vector),
         })),
-        usage: { prompt_tokens: tokens, total_tokens: tokens },
+        usage: { prompt_tokens: numTokens, total_tokens: numTokens },
       };
     },
   );
