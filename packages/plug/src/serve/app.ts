@@ -3,10 +3,10 @@ import helmet from '@fastify/helmet';
 import rateLimit from '@fastify/rate-limit';
 import fastifyStatic from '@fastify/static';
 import swagger from '@fastify/swagger';
-import { closest } from 'fastest-levenshtein';
 import Fastify, { type FastifyInstance, type FastifyRequest, LogController } from 'fastify';
 import { jsonSchemaTransform, serializerCompiler } from 'fastify-type-provider-zod';
 import type { z } from 'zod';
+import { nearestName } from '../config/index.js';
 import { authenticate, type TokenHolder } from './access.js';
 import { ServerContext, type ServerLimits } from './context.js';
 import { errorBody, RequestError } from './errors.js';
@@ -152,7 +152,12 @@ function checked(schema: z.ZodObject, data: unknown): { value: unknown } | { err
     const [key = ''] = issue.keys;
     const param = [...issue.path, key].join('.');
     const known = issue.path.length === 0 ? Object.keys(schema.shape) : [];
-    const hint = known.length > 0 ? ` Did you mean "${closest(key, known)}"?` : '';
+    const nearest = nearestName(key, known);
+    const hint = nearest
+      ? ` Did you mean "${nearest}"?`
+      : known.length > 0
+        ? ` Known: ${known.join(', ')}.`
+        : '';
     return {
       error: new RequestError(400, `There is no field "${param}".${hint}`, { code: 'unknown_field', param }),
     };

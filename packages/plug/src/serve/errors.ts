@@ -35,7 +35,8 @@ export function errorBody({ message, type, param, code }: RequestError): {
 }
 
 /** An error that a model's process told. */
-export function modelError({ code, message }: PlainError): RequestError {
-  if (code === 'CONFIG' || code === 'TOKENIZER') return new RequestError(400, message);
+export function modelError({ code, message, field }: PlainError): RequestError {
+  if (code === 'CONFIG' || code === 'TOKENIZER')
+    return new RequestError(400, message, field === undefined ? {} : { param: field });
   return new RequestError(500, message, { code: code.toLowerCase() });
 }

@@ -174,18 +174,24 @@ export function openAiTextRoutes(app: FastifyInstance, context: ServerContext): 
     const writings = all.flatMap((result) => (result.status === 'fulfilled' ? [result.value] : []));
     if (!failed) return writings;
     await Promise.all(writings.map(({ tokens }) => tokens.return()));
-    throw failed.reason;
+    throw inOpenAiWords(failed.reason);
   }
+}
+
+/** Names of settings as these endpoints have them. */
+const openAiNames: Readonly<Record<string, string>> = { numCandidates: 'n', maxLength: 'max_tokens' };
+
+function inOpenAiWords(error: unknown): unknown {
+  if (!(error instanceof RequestError) || error.param === null) return error;
+  const name = openAiNames[error.param];
+  if (name === undefined) return error;
+  return new RequestError(error.statusCode, error.message.replaceAll(error.param, name), { param: name });
 }
 
 function sampling(
   body: CompletionRequest | ChatRequest,
   maxLength: number,
 ): Pick<Asked, 'numCandidates' | 'settings' | 'stops'> {
-  if (body.temperature === 0 && body.n > 1)
-    throw new RequestError(400, `n is ${body.n}, but temperature 0 writes the same text each time.`, {
-      param: 'n',
-    });
   return {
     numCandidates: body.n,
     stops: listed(body.stop ?? []),
