@@ -93,7 +93,8 @@ export const generateSchema = z.strictObject({
   stream,
 });
 
-const choice = z.object({ text: z.string(), tokenId: z.int(), logProbability: z.number() });
+/** A token with its probability. */
+export const choiceSchema = z.object({ text: z.string(), tokenId: z.int(), logProbability: z.number() });
 
 /** The answer of /v1/generate. */
 export const generatedSchema = z.object({
@@ -105,11 +106,20 @@ export const generatedSchema = z.object({
       text: z.string(),
       finish: z.enum(['end', 'length']),
       logProbability: z.number(),
-      tokens: z.array(choice.extend({ alternatives: z.array(choice).optional() })).optional(),
+      tokens: z.array(choiceSchema.extend({ alternatives: z.array(choiceSchema).optional() })).optional(),
     }),
   ),
   usage: z.object({ promptTokens: z.int(), writtenTokens: z.int() }),
 });
+
+/** Events of a stream of /v1/generate: one to begin with, one for each token, one at the end. */
+export const generateStartSchema = generatedSchema.pick({ model: true, seed: true, notes: true });
+export const generateTokenSchema = choiceSchema.extend({
+  candidate: z.int(),
+  alternatives: z.array(choiceSchema).readonly().optional(),
+  finish: z.enum(['end', 'length']).optional(),
+});
+export const generateUsageSchema = generatedSchema.pick({ usage: true });
 
 /** The answer of /v1/score and /v1/classify: labels of each text, the most probable first. */
 export const labelledSchema = z.object({
@@ -169,6 +179,10 @@ export const unloadedSchema = z.object({
 export type CompletionRequest = z.output<typeof completionSchema>;
 export type ChatRequest = z.output<typeof chatSchema>;
 export type GenerateRequest = z.output<typeof generateSchema>;
+export type GenerateEvent =
+  | z.output<typeof generateStartSchema>
+  | z.output<typeof generateTokenSchema>
+  | z.output<typeof generateUsageSchema>;
 export type EmbeddingRequest = z.output<typeof embeddingSchema>;
 export type ClassifyRequest = z.output<typeof classifySchema>;
 export type ScoreRequest = z.output<typeof scoreSchema>;
