@@ -3,7 +3,8 @@ import { randomInt } from 'node:crypto';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { GenerationSettings } from '../generate/index.js';
 import { RequestError } from './errors.js';
-import type { Accepted, Caller, HostedModel } from './hosted-model.js';
+import type { HostedModel } from './hosted-model.js';
+import type { Accepted, Caller } from './hosting.js';
 import type { HostedToken } from './messages.js';
 import type { ModelPool, ServedModel } from './model-pool.js';
 

@@ -40,3 +40,8 @@ export function modelError({ code, message, field }: PlainError): RequestError {
     return new RequestError(400, message, field === undefined ? {} : { param: field });
   return new RequestError(500, message, { code: code.toLowerCase() });
 }
+
+/** A request that the server can answer no more. */
+export function shuttingDown(): RequestError {
+  return new RequestError(503, 'The server is shutting down.', { code: 'shutting_down' });
+}

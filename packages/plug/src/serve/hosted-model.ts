@@ -5,44 +5,9 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { WritingRequest } from '../generate/index.js';
 import type { Classification, EmbeddingOptions, Embeddings, LabelOptions } from '../pipeline/index.js';
 import { Arrivals } from './arrivals.js';
-import { modelError, RequestError } from './errors.js';
-import type {
-  ClassifierInput,
-  HostedToken,
-  HostReply,
-  HostRequest,
-  HostStart,
-  ReadingRequest,
-} from './messages.js';
-
-/** How a model is hosted. */
-export interface HostingOptions extends HostStart {
-  /** The name that requests use. */
-  readonly name: string;
-  /** Calls that are being answered or wait; more are refused, except of a client with less than an equal share. */
-  readonly maxCalls: number;
-}
-
-/** Events for metrics and the log. */
-export interface HostingListener {
-  onStep?(model: string, rows: number, tokens: number): void;
-  onExit?(model: string, reason: string): void;
-  onFirstToken?(model: string, seconds: number): void;
-}
-
-/** The head of a text that is being written. */
-export interface Accepted {
-  readonly sourceTokens: number;
-  readonly notes: readonly string[];
-}
-
-/** Who asks, and how long. */
-export interface Caller {
-  /** Clients take turns with each other. */
-  readonly client: string;
-  /** Aborting it takes the call out of the process at once. */
-  readonly signal: AbortSignal;
-}
+import { modelError, RequestError, shuttingDown } from './errors.js';
+import type { Accepted, Caller, HostingListener, HostingOptions } from './hosting.js';
+import type { ClassifierInput, HostedToken, HostReply, HostRequest, ReadingRequest } from './messages.js';
 
 interface Call {
   readonly client: string;
@@ -168,7 +133,7 @@ export class HostedModel {
   /** Ends the process; calls that are not answered yet fail. */
   async close(): Promise<void> {
     this.#isClosed = true;
-    this.#failAll(new RequestError(503, 'The server is shutting down.', { code: 'shutting_down' }));
+    this.#failAll(shuttingDown());
     const child = this.#process;
     if (!child || child.exitCode !== null || child.signalCode !== null) return;
     await new Promise<void>((resolve) => {

@@ -3,8 +3,9 @@
 // until they are idle. So whoever has waited longest gets in, and no request that has begun loses its model.
 import { ConfigError } from '../errors.js';
 import { describeModel, type ModelDescription } from './describe-model.js';
-import { RequestError } from './errors.js';
-import { HostedModel, type HostingListener, type HostingOptions } from './hosted-model.js';
+import { RequestError, shuttingDown } from './errors.js';
+import { HostedModel } from './hosted-model.js';
+import type { HostingListener, HostingOptions } from './hosting.js';
 import type { HostedModelInfo } from './messages.js';
 
 /** Events for metrics and the log. */
@@ -276,10 +277,6 @@ function bytesOf(models: readonly PooledModel[]): number {
 
 function mebibytes(bytes: number): number {
   return Math.ceil(bytes / 2 ** 20);
-}
-
-function shuttingDown(): RequestError {
-  return new RequestError(503, 'The server is shutting down.', { code: 'shutting_down' });
 }
 
 function forgotten({ name }: ServedModel): RequestError {
