@@ -7,6 +7,8 @@ export { CheckpointError, DisposedError, NativeError, OpenPlugError, ShapeError 
 export interface PlainError {
   readonly code: string;
   readonly message: string;
+  /** Of a ConfigError. */
+  readonly field?: string;
 }
 
 /** @param otherCode for errors that are not this product's */
@@ -14,13 +16,18 @@ export function plainError(error: unknown, otherCode: string): PlainError {
   return {
     code: error instanceof OpenPlugError ? error.code : otherCode,
     message: error instanceof Error ? error.message : String(error),
+    ...(error instanceof ConfigError && error.field !== undefined && { field: error.field }),
   };
 }
 
 /** A setting is unknown, out of range, or contradicts another one. */
 export class ConfigError extends OpenPlugError {
-  constructor(message: string, options?: ErrorOptions) {
+  /** The setting that is wrong, where one alone is. */
+  readonly field: string | undefined;
+
+  constructor(message: string, options?: ErrorOptions & { field?: string }) {
     super('CONFIG', message, options);
+    this.field = options?.field;
   }
 }
 

@@ -22,6 +22,7 @@ const ROOMS = [
   'finetune',
   'pipeline',
   'serve',
+  'client', // its imports from elsewhere are types alone: browsers load it
   'quickstart',
   'parity',
   'cli',

@@ -53,9 +53,10 @@ export function defineCommand<Schema extends SettingsSchema, Result>(
   command.description([definition.summary, definition.description].filter(Boolean).join('\n\n'));
   for (const { name, description } of definition.words ?? []) command.argument(name, description);
   addSettingsOptions(command, definition.schema);
+  const prefix = variablePrefix(parent, definition.name);
   command.option(
     '--config <file>',
-    'JSON file of settings (keys as in the flags, in camelCase); flags override it',
+    `JSON file of settings (keys as in the flags, in camelCase); variables ${prefix}… override it, and flags those`,
   );
   command.option('--json', 'print exactly one JSON object on stdout');
   command.option('--debug', 'show the stack of an error');
@@ -68,7 +69,8 @@ export function defineCommand<Schema extends SettingsSchema, Result>(
       debug: _,
       ...flags
     } = command.opts<Record<string, unknown> & CommonFlags>();
-    const resolved = resolveSettings(definition.schema, { file: config, flags });
+    const environment = { prefix, variables: process.env };
+    const resolved = resolveSettings(definition.schema, { file: config, environment, flags });
     const job = (signal: AbortSignal) =>
       definition.run({ ...resolved, resolved, words: command.args, signal, json });
     const { result, interrupted } = await runJob(job, definition.interruptible ?? false);
@@ -76,6 +78,12 @@ export function defineCommand<Schema extends SettingsSchema, Result>(
     process.exitCode =
       interrupted || result === undefined ? INTERRUPTED : (definition.exitStatus?.(result) ?? EXIT.ok);
   });
+}
+
+/** Of `plug corpus build`: `OPENPLUG_CORPUS_BUILD_`. */
+function variablePrefix(parent: Command, name: string): string {
+  const path = parent.parent ? [parent.name(), name] : [name];
+  return `OPENPLUG_${path.map((word) => `${word.replaceAll('-', '_')}_`).join('')}`.toUpperCase();
 }
 
 /** A command that only holds subcommands, as `plug corpus`. Returns it, to define those on. */

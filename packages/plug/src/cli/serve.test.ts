@@ -83,6 +83,7 @@ describe('plug serve', () => {
       [['--model', join(folder, 'nothing')], /nothing/],
       [['--model', model, `x=${model}`, '--model', model], /Two models have the name/],
       [['--model', model, '--port', port], /is taken/],
+      [['--model', model, '--memory-mb', '1'], /takes \d+ MiB in float32.*--memory-mb is 1\./],
       [['--model', model, '--token-file', join(folder, 'none')], /--new-token NAME/],
       [['--new-token', 'alice'], /wants --token-file/],
     ] as const) {

@@ -8,7 +8,7 @@ import { ConfigError } from '../errors.js';
 import {
   addToken,
   buildServer,
-  HostedModel,
+  ModelPool,
   readTokenFile,
   ServerMetrics,
   studioFolder,
@@ -23,6 +23,14 @@ const schema = z.strictObject({
     .min(1)
     .optional()
     .describe('model or run folders to serve, each as FOLDER or NAME=FOLDER'),
+  memoryMb: z
+    .int()
+    .min(1)
+    .optional()
+    .describe(
+      'MiB for models that are loaded; others are loaded when they are asked for, in place of idle ones. Default: all are loaded at the start',
+    ),
+  runs: z.string().default('runs').describe('folder whose runs clients may have loaded; it need not exist'),
   host: z
     .string()
     .default('127.0.0.1')
@@ -43,7 +51,9 @@ const schema = z.strictObject({
     .int()
     .min(1)
     .default(256)
-    .describe('requests of a model that are answered or wait; more get 429'),
+    .describe(
+      'requests of a model that are answered or wait; more get 429, except of a token with less than its share',
+    ),
   maxNewTokens: z.int().min(1).default(2048).describe('tokens that one text may have'),
   maxTexts: z.int().min(1).default(64).describe('texts that one request may ask for'),
   maxInputChars: z.int().min(1).default(16_384).describe('characters of one input'),
@@ -92,10 +102,12 @@ export function registerServe(program: Command): void {
       const signal = stopSignal();
       const tokens = tokenFile === undefined ? undefined : readTokenFile(tokenFile);
       const metrics = new ServerMetrics();
-      const models = await startModels(named, settings, metrics, signal);
+      const models = newPool(settings, metrics);
       try {
+        await start(models, named, signal);
         const { app, beginDraining } = await buildServer({
           models,
+          runsFolder: settings.runs,
           metrics,
           tokens,
           requestsPerMinute: settings.requestsPerMinute,
@@ -115,15 +127,13 @@ export function registerServe(program: Command): void {
           process.stderr.write(
             `WARNING: ${settings.host} is reachable from other machines, and everyone may ask. Give --token-file FILE, or listen on 127.0.0.1.\n`,
           );
-        process.stderr.write(
-          `Serving ${models.map(({ name }) => name).join(', ')} on ${url} (Ctrl-C stops)\n`,
-        );
+        process.stderr.write(`Serving ${named.map(([name]) => name).join(', ')} on ${url} (Ctrl-C stops)\n`);
         await aborted(signal);
         beginDraining();
         await Promise.race([app.close(), sleep(settings.drainSeconds * 1000, undefined, { ref: false })]);
         return { url };
       } finally {
-        await Promise.all(models.map((model) => model.close()));
+        await models.close();
       }
     },
     render: (result) => ('token' in result ? `${result.token}\n` : ''),
@@ -135,43 +145,39 @@ type Settings = z.output<typeof schema>;
 function namedModels(given: readonly string[] | undefined): [name: string, folder: string][] {
   if (!given)
     throw new ConfigError('No model: give --model FOLDER, for example the folder of a finished run.');
-  const named = given.map((text): [string, string] => {
+  return given.map((text): [string, string] => {
     const [, name, folder] = /^([\w.-]+)=(.+)$/.exec(text) ?? [undefined, basename(text), text];
     return [name!, folder!];
   });
-  const twice = named.find(([name], index) => named.findIndex(([other]) => other === name) < index);
-  if (twice) throw new ConfigError(`Two models have the name "${twice[0]}". Name them: --model NAME=FOLDER.`);
-  return named;
 }
 
-async function startModels(
+function newPool(
+  { precision, threads, batchSize, cacheMb, maxCalls, memoryMb }: Settings,
+  { listener }: ServerMetrics,
+): ModelPool {
+  const cacheBytes = cacheMb * 2 ** 20;
+  return new ModelPool({
+    hosting: { precision, threads, maxRows: batchSize, cacheBytes, maxCalls },
+    memoryBytes: memoryMb === undefined ? undefined : memoryMb * 2 ** 20,
+    listener: {
+      ...listener,
+      onExit(model, reason) {
+        listener.onExit?.(model, reason);
+        process.stderr.write(`Model "${model}" ended (${reason}); starting it again.\n`);
+      },
+    },
+  });
+}
+
+async function start(
+  models: ModelPool,
   named: readonly [name: string, folder: string][],
-  { precision, threads, batchSize, cacheMb, maxCalls }: Settings,
-  metrics: ServerMetrics,
   signal: AbortSignal,
-): Promise<HostedModel[]> {
-  const models: HostedModel[] = [];
+): Promise<void> {
+  for (const [name, folder] of named) models.add(name, folder);
   try {
-    for (const [name, folder] of named) {
-      signal.throwIfAborted();
-      const options = { name, folder, precision, threads, maxRows: batchSize, maxCalls };
-      const cacheBytes = cacheMb * 2 ** 20;
-      models.push(
-        await HostedModel.start(
-          { ...options, cacheBytes },
-          {
-            ...metrics.listener,
-            onExit(model, reason) {
-              metrics.listener.onExit?.(model, reason);
-              process.stderr.write(`Model "${model}" ended (${reason}); starting it again.\n`);
-            },
-          },
-        ),
-      );
-    }
-    return models;
+    await models.warmUp(signal);
   } catch (error) {
-    await Promise.all(models.map((model) => model.close()));
     throw error instanceof Error && error.name === 'RequestError' ? new ConfigError(error.message) : error;
   }
 }

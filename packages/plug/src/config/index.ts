@@ -1,3 +1,4 @@
+export type { EnvironmentSource } from './environment.js';
 export {
   describeFields,
   type FieldKind,
@@ -6,8 +7,8 @@ export {
   type SettingField,
   type SettingsSchema,
 } from './fields.js';
+export { nearestName } from './nearest-name.js';
 export {
-  nearestName,
   type Origin,
   type ResolvedSettings,
   resolveSettings,

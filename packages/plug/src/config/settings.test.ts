@@ -42,7 +42,7 @@ describe('resolveSettings', () => {
     return path;
   };
 
-  it('lets a flag win over the file and the file over the default, and records each origin', () => {
+  it('lets flags win over variables, these over the file, and that over the default, and records each origin', () => {
     const pool = {
       learningRate: fc.constantFrom(0.1, 0.2, 0.3),
       seed: fc.integer({ min: 0, max: 1e6 }),
@@ -52,17 +52,37 @@ describe('resolveSettings', () => {
     };
     const given = fc.record(pool, { requiredKeys: [] });
     fc.assert(
-      fc.property(given, given, fc.boolean(), (inFile, asFlags, asText) => {
+      fc.property(given, given, given, fc.boolean(), (inFile, inEnvironment, asFlags, asText) => {
         const text = (value: unknown) => (value === null ? 'none' : String(value));
         const flags = asText
           ? Object.fromEntries(Object.entries(asFlags).map(([key, value]) => [key, text(value)]))
           : asFlags;
-        const resolved = resolveSettings(schema, { file: file({ corpus: ['a'], ...inFile }), flags });
+        const variables = Object.fromEntries(
+          Object.entries(inEnvironment).map(([key, value]) => [
+            `X_${key.replace(/[A-Z]/g, '_$&').toUpperCase()}`,
+            text(value),
+          ]),
+        );
+        const environment = { prefix: 'X_', variables: { ...variables, OTHER: '1', X_NOTE: '' } };
+        const resolved = resolveSettings(schema, {
+          file: file({ corpus: ['a'], ...inFile }),
+          environment,
+          flags,
+        });
         const defaults = { learningRate: 1e-3, seed: 1, size: 'nano', bfloat16: true, maxSteps: null };
         for (const key of Object.keys(pool) as (keyof typeof pool)[]) {
-          const origin = key in asFlags ? 'flag' : key in inFile ? 'file' : 'default';
+          const origin =
+            key in asFlags
+              ? 'flag'
+              : key in inEnvironment
+                ? 'environment'
+                : key in inFile
+                  ? 'file'
+                  : 'default';
           assert.equal(resolved.origins[key], origin);
-          const expected = { flag: asFlags, file: inFile, default: defaults }[origin][key];
+          const expected = { flag: asFlags, environment: inEnvironment, file: inFile, default: defaults }[
+            origin
+          ][key];
           assert.equal(resolved.settings[key], expected);
         }
         assert.equal(resolved.origins.corpus, 'file');
@@ -79,6 +99,27 @@ describe('resolveSettings', () => {
     assert.deepEqual(settings.sourceRange, [4, 64]);
     assert.equal(settings.learningRate, 5e-4);
     assert.deepEqual(resolveSettings(schema, { flags: { corpus: '詩.txt' } }).settings.corpus, ['詩.txt']);
+  });
+
+  it('reads lists and the file itself from the environment, and refuses variables that nothing reads', () => {
+    const resolve = (variables: Record<string, string>) =>
+      resolveSettings(schema, { environment: { prefix: 'OPENPLUG_TEST_', variables } });
+    const { settings, origins } = resolve({
+      OPENPLUG_TEST_CONFIG: file({ seed: 7, maxSteps: 3 }),
+      OPENPLUG_TEST_CORPUS: '詩.txt,詞.txt',
+      OPENPLUG_TEST_MAX_STEPS: 'none',
+    });
+    assert.deepEqual(settings.corpus, ['詩.txt', '詞.txt']);
+    assert.deepEqual([settings.seed, settings.maxSteps], [7, null]);
+    assert.deepEqual([origins.seed, origins.maxSteps], ['file', 'environment']);
+    assert.match(
+      refusal(() => resolve({ OPENPLUG_TEST_CORPUS: 'a', OPENPLUG_TEST_MAXSTEP: '1' })),
+      /Unknown variable OPENPLUG_TEST_MAXSTEP .*Did you mean OPENPLUG_TEST_MAX_STEPS\?/,
+    );
+    assert.match(
+      refusal(() => resolve({ OPENPLUG_TEST_CORPUS: 'a', OPENPLUG_TEST_SEED: '-1' })),
+      /seed: got -1 \(from OPENPLUG_TEST_SEED\), expected integer ≥ 0/,
+    );
   });
 
   it('reads back what it saved with a run', () => {

@@ -1,13 +1,14 @@
-// Resolves a command's settings: defaults, then a JSON file, then flags, each value with its origin.
+// Resolves a command's settings: defaults, then a JSON file, then the environment, then flags, each value with its origin.
 // Nothing is ignored: an unknown key, a wrong type or a value out of range is a ConfigError.
 import { readFileSync } from 'node:fs';
-import { distance } from 'fastest-levenshtein';
 import type { z } from 'zod';
 import { ConfigError } from '../errors.js';
+import { configVariable, type EnvironmentSource, environmentTexts, variableOf } from './environment.js';
 import { describeFields, flagOf, parseFlagText, type SettingField, type SettingsSchema } from './fields.js';
+import { nearestName } from './nearest-name.js';
 
 /** Where a value came from; a later one overrides an earlier one. */
-export type Origin = 'default' | 'file' | 'flag';
+export type Origin = 'default' | 'file' | 'environment' | 'flag';
 
 export interface ResolvedSettings<Schema extends SettingsSchema> {
   /** Checked values; optional settings that nobody gave are absent. */
@@ -19,6 +20,8 @@ export interface ResolvedSettings<Schema extends SettingsSchema> {
 export interface SettingsSources {
   /** Path of a JSON file: an object of settings, or a saved record as `settingsRecord` makes it. */
   readonly file?: string | undefined;
+  /** Its variable `CONFIG` names the file when `file` does not. */
+  readonly environment?: EnvironmentSource | undefined;
   /** Values by key. Texts are read as the setting's kind; undefined means not given. */
   readonly flags?: Readonly<Record<string, unknown>> | undefined;
 }
@@ -29,8 +32,10 @@ export interface SettingsSources {
  */
 export function resolveSettings<Schema extends SettingsSchema>(
   schema: Schema,
-  { file, flags = {} }: SettingsSources,
+  { file: given, environment, flags = {} }: SettingsSources,
 ): ResolvedSettings<Schema> {
+  const prefix = environment?.prefix ?? '';
+  const file = given ?? (environment?.variables[prefix + configVariable] || undefined);
   const fields = describeFields(schema);
   const origins: Record<string, Origin> = {};
   for (const field of fields) origins[field.key] = 'default';
@@ -40,35 +45,26 @@ export function resolveSettings<Schema extends SettingsSchema>(
       if (value === undefined) continue;
       const field = fields.find((candidate) => candidate.key === key);
       if (!field) throw unknownSetting(key, fields, origin === 'file' ? `in ${file}` : 'among the flags');
-      values[key] = origin === 'flag' ? parseFlagText(field, value) : value;
+      values[key] = origin === 'file' ? value : parseFlagText(field, value);
       origins[key] = origin;
     }
   };
   if (file !== undefined) take(readSettingsFile(file), 'file');
+  if (environment) take(environmentTexts(schema, environment), 'environment');
   take(flags, 'flag');
 
   const checked = schema.safeParse(values);
   if (checked.success)
     return { settings: checked.data as z.output<Schema>, origins } as ResolvedSettings<Schema>;
-  const lines = checked.error.issues.map((issue) => explainIssue(issue, { fields, values, origins, file }));
+  const lines = checked.error.issues.map((issue) =>
+    explainIssue(issue, { fields, values, origins, file, prefix }),
+  );
   throw new ConfigError([...new Set(lines)].join('\n'), { cause: checked.error });
 }
 
 /** What to save with a run: the values and where each came from. Reads back as a file of settings. */
 export function settingsRecord<Schema extends SettingsSchema>(resolved: ResolvedSettings<Schema>): string {
   return `${JSON.stringify({ settings: resolved.settings, origins: resolved.origins }, null, 2)}\n`;
-}
-
-/** The known name closest to a wrong one, if any is close enough to be what was meant. */
-export function nearestName(wrong: string, known: readonly string[]): string | undefined {
-  const plain = (name: string) => name.replace(/[-_]/g, '').toLowerCase();
-  let nearest: string | undefined;
-  let least = Math.max(2, Math.floor(wrong.length * 0.4)) + 1;
-  for (const name of known) {
-    const steps = distance(plain(wrong), plain(name));
-    if (steps < least) [nearest, least] = [name, steps];
-  }
-  return nearest;
 }
 
 function unknownSetting(key: string, fields: readonly SettingField[], where: string): ConfigError {
@@ -113,9 +109,13 @@ interface Circumstances {
   values: Record<string, unknown>;
   origins: Record<string, Origin>;
   file: string | undefined;
+  prefix: string;
 }
 
-function explainIssue(issue: z.core.$ZodIssue, { fields, values, origins, file }: Circumstances): string {
+function explainIssue(
+  issue: z.core.$ZodIssue,
+  { fields, values, origins, file, prefix }: Circumstances,
+): string {
   const key = typeof issue.path[0] === 'string' ? issue.path[0] : undefined;
   const field = fields.find((candidate) => candidate.key === key);
   // A rule over several settings carries its own words, and may belong to no single key.
@@ -124,9 +124,12 @@ function explainIssue(issue: z.core.$ZodIssue, { fields, values, origins, file }
     const how = `give ${field.flag} or "${key}" in a --config file`;
     return `${key} is required: ${how}. Expected ${field.expected}${field.description ? ` (${field.description})` : ''}.`;
   }
-  const where = { default: 'the default', file: `in ${file}`, flag: `from ${flagOf(key)}` }[
-    origins[key] ?? 'default'
-  ];
+  const where = {
+    default: 'the default',
+    file: `in ${file}`,
+    environment: `from ${variableOf(prefix, key)}`,
+    flag: `from ${flagOf(key)}`,
+  }[origins[key] ?? 'default'];
   const expected = issue.code === 'custom' ? issue.message : `expected ${field.expected}`;
   return `${key}: got ${showValue(values[key] ?? field.defaultValue)} (${where}), ${expected}.`;
 }

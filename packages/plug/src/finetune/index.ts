@@ -86,4 +86,5 @@ export {
   predictZeroShot,
   type ZeroShotOptions,
   type ZeroShotPrediction,
+  zeroShotPredictor,
 } from './zero-shot.js';

@@ -83,8 +83,18 @@ export function predictZeroShot(
   tokenizer: Tokenizer,
   task: PromptedTask,
   inputs: readonly (ClassificationInput | ChoiceInput)[],
-  { forward = model.inference, calibrate = true }: ZeroShotOptions = {},
+  options: ZeroShotOptions = {},
 ): ZeroShotPrediction[] {
+  return zeroShotPredictor(model, tokenizer, task, options)(inputs);
+}
+
+/** Ready to predict, in as many calls as one likes: labels are calibrated once. */
+export function zeroShotPredictor(
+  model: PlugModel,
+  tokenizer: Tokenizer,
+  task: PromptedTask,
+  { forward = model.inference, calibrate = true }: ZeroShotOptions = {},
+): (inputs: readonly (ClassificationInput | ChoiceInput)[]) => ZeroShotPrediction[] {
   const window = model.config.maxPositionEmbeddings;
   const encode = (text: string): Int32Array => tokenizer.encode(text, { splitSpecialTokens: true });
   const { cls, sep } = tokenizer.special;
@@ -98,24 +108,28 @@ export function predictZeroShot(
       continuations: item.candidates.map((candidate) => [...encode(candidate)].slice(0, maxContinuation)),
     };
   };
-  const items = inputs.map((input) => verbalize(task, input));
   const total = (sources: ScoredSource[]): number[][] =>
     batched(sources).flatMap((batch) => scoreContinuations(model, tokenizer, batch, forward));
-  const scores = total(items.map((item) => scored(item, item.source)));
-  if (calibrate && items.length > 0) {
-    // Labels are the same for all; candidates of choices are not.
-    const shared = task.kind === 'classification';
-    const empty = (shared ? items.slice(0, 1) : items).map((item) => scored(item, noText));
-    const plain = total(empty);
-    for (const [index, row] of scores.entries())
-      for (const at of row.keys()) row[at]! -= plain[shared ? 0 : index]![at]!;
-  }
-  return scores.map((row) => {
-    const largest = Math.max(...row);
-    const weights = row.map((score) => Math.exp(score - largest));
-    const sum = weights.reduce((a, b) => a + b, 0);
-    return { choice: row.indexOf(largest), probabilities: weights.map((weight) => weight / sum) };
-  });
+  const withoutText = (items: readonly Verbalized[]): number[][] =>
+    total(items.map((item) => scored(item, noText)));
+  // Labels are the same for all inputs; candidates of choices are not.
+  let ofLabels: number[] | undefined;
+  return (inputs) => {
+    const items = inputs.map((input) => verbalize(task, input));
+    const scores = total(items.map((item) => scored(item, item.source)));
+    if (calibrate && items.length > 0) {
+      if (task.kind === 'classification') ofLabels ??= withoutText(items.slice(0, 1))[0]!;
+      const plain = ofLabels ? items.map(() => ofLabels!) : withoutText(items);
+      for (const [index, row] of scores.entries())
+        for (const at of row.keys()) row[at]! -= plain[index]![at]!;
+    }
+    return scores.map((row) => {
+      const largest = Math.max(...row);
+      const weights = row.map((score) => Math.exp(score - largest));
+      const sum = weights.reduce((a, b) => a + b, 0);
+      return { choice: row.indexOf(largest), probabilities: weights.map((weight) => weight / sum) };
+    });
+  };
 }
 
 function batched(sources: readonly ScoredSource[]): ScoredSource[][] {

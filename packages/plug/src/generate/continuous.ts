@@ -10,6 +10,7 @@ import type { Finish } from './sample.js';
 import { type GenerationPlan, type GenerationSettings, planGeneration, seedOf } from './settings.js';
 import { checkTokenizer, movedSource, type Prompt, type Source, sourceBatch, sourceOf } from './sources.js';
 import { TextPieces } from './text-pieces.js';
+import { Turns } from './turns.js';
 
 /** A token that might have come instead. */
 export interface TokenChoice {
@@ -35,6 +36,8 @@ export interface WritingRequest {
   readonly settings: GenerationSettings;
   /** How many of the most probable tokens to tell of at each place; of those that sampling looks at. Default 0. */
   readonly numAlternatives?: number;
+  /** Who asks: texts of different clients take turns. Default: all are of one. */
+  readonly client?: string;
 }
 
 export interface AcceptedRequest {
@@ -44,11 +47,23 @@ export interface AcceptedRequest {
 }
 
 export interface WritersOptions {
-  /** Texts written at a time. */
+  /** Texts written at a time, and one more while several clients ask. */
   readonly maxRows: number;
   /** For keys and values; fewer texts are written at a time if they do not fit. */
   readonly cacheBytes: number;
   readonly forward?: ForwardOptions;
+}
+
+/**
+ * Places for texts that each take so many bytes of cache: `maxRows` and one more for whoever has no text in the batch, or
+ * as many as fit.
+ */
+export function fittingRows(
+  bytesPerSlot: number,
+  { maxRows, cacheBytes }: Pick<WritersOptions, 'maxRows' | 'cacheBytes'>,
+): { maxRows: number; numSlots: number } {
+  const fitting = Math.max(1, Math.floor(cacheBytes / bytesPerSlot));
+  return { maxRows: Math.min(maxRows, fitting), numSlots: Math.min(maxRows + 1, fitting) };
 }
 
 /** Source tokens encoded between two steps: more would keep those waiting who are being written. */
@@ -56,6 +71,7 @@ const encodedTokensPerStep = 2048;
 
 interface Job {
   readonly id: number;
+  readonly client: string;
   readonly plan: GenerationPlan;
   readonly rules: TokenRules;
   readonly source: Source;
@@ -76,12 +92,13 @@ interface Row {
 
 /** Writes texts for many requests together, a token of each at every `step`. */
 export class Writers implements Disposable {
-  readonly maxRows: number;
+  readonly #maxRows: number;
+  readonly #numSlots: number;
   readonly #model: PlugModel;
   readonly #tokenizer: Tokenizer;
   readonly #slots: SlotCache;
   readonly #forward: ForwardOptions;
-  #waiting: Job[] = [];
+  readonly #waiting = new Turns<Job>();
   /** Row i is row i of the slots. */
   #rows: Row[] = [];
   /** Rows whose window moves on: they have a place, but no slot until they are encoded. */
@@ -94,13 +111,14 @@ export class Writers implements Disposable {
    */
   constructor(model: PlugModel, tokenizer: Tokenizer, options: WritersOptions) {
     checkTokenizer(tokenizer, model.config);
-    const { maxRows, cacheBytes, forward = model.inference } = options;
-    const fitting = Math.floor(cacheBytes / SlotCache.bytesPerSlot(model.config, forward));
-    this.maxRows = Math.max(1, Math.min(maxRows, fitting));
+    const { forward = model.inference } = options;
+    const { maxRows, numSlots } = fittingRows(SlotCache.bytesPerSlot(model.config, forward), options);
+    this.#maxRows = maxRows;
+    this.#numSlots = numSlots;
     this.#model = model;
     this.#tokenizer = tokenizer;
     this.#forward = forward;
-    this.#slots = model.newSlots(this.maxRows, forward);
+    this.#slots = model.newSlots(numSlots, forward);
   }
 
   /** Texts being written. */
@@ -110,14 +128,13 @@ export class Writers implements Disposable {
 
   /** Texts that wait for a place. */
   get numWaiting(): number {
-    return this.#waiting.reduce(
-      (sum, { plan, nextCandidate }) => sum + plan.numCandidates - nextCandidate,
-      0,
-    );
+    return this.#waiting
+      .jobs()
+      .reduce((sum, { plan, nextCandidate }) => sum + plan.numCandidates - nextCandidate, 0);
   }
 
   get isIdle(): boolean {
-    return this.numRows === 0 && this.#waiting.length === 0;
+    return this.numRows === 0 && this.#waiting.isEmpty;
   }
 
   /**
@@ -125,21 +142,21 @@ export class Writers implements Disposable {
    * @returns its id, the tokens of its source, and what the caller should know, as `Generation.notes`
    * @throws ConfigError for settings that do not fit; TokenizerError for ids outside the vocabulary
    */
-  add({ prompt, settings, numAlternatives = 0 }: WritingRequest): AcceptedRequest {
+  add({ prompt, settings, numAlternatives = 0, client = '' }: WritingRequest): AcceptedRequest {
     const { config } = this.#model;
     const plan = planGeneration({ ...settings, beams: 1 }, config);
     const source = sourceOf(prompt, this.#tokenizer, plan, config);
     const numReal = config.originalVocabSize;
     const numWanted = plan.temperature === 0 ? Math.max(1, numAlternatives) : numSampled(plan, numReal);
     const rules = new TokenRules(plan, this.#tokenizer.special, Math.min(numWanted, numReal), numReal);
-    const job: Job = { id: ++this.#lastId, plan, rules, source, numAlternatives, nextCandidate: 0 };
-    this.#waiting.push(job);
+    const job: Job = { id: ++this.#lastId, client, plan, rules, source, numAlternatives, nextCandidate: 0 };
+    this.#waiting.add(client, job);
     return { id: job.id, sourceTokens: source.ids.length, notes: [...plan.notes, ...source.notes] };
   }
 
   /** Drops a request at once, wherever it is. */
   cancel(id: number): void {
-    this.#waiting = this.#waiting.filter((job) => job.id !== id);
+    this.#waiting.remove((job) => job.id === id);
     this.#moving = this.#moving.filter(({ job }) => job.id !== id);
     for (let row = this.#rows.length - 1; row >= 0; row--)
       if (this.#rows[row]!.job.id === id) this.#remove(row);
@@ -220,15 +237,20 @@ export class Writers implements Disposable {
       const { source, plan } = row.job;
       take(row, movedSource(source, row.written.ids, plan.windowTokens, this.#tokenizer.special));
     }
-    while (
-      this.#waiting.length > 0 &&
-      room > 0 &&
-      this.#rows.length + rows.length + this.#moving.length < this.maxRows
-    ) {
-      // In turn: whoever asks for many texts does not keep the others waiting until all have begun.
-      const job = this.#waiting.shift()!;
+    const numTexts = new Map<string, number>();
+    const count = ({ job: { client } }: Pick<Row, 'job'>): void => {
+      numTexts.set(client, (numTexts.get(client) ?? 0) + 1);
+    };
+    for (const row of [...this.#rows, ...this.#moving, ...rows]) count(row);
+    while (room > 0) {
+      const client = this.#waiting.next((each) => numTexts.get(each) ?? 0);
+      if (client === undefined) break;
+      const numPlaces = numTexts.has(client) ? this.#maxRows : this.#numSlots;
+      if (this.#rows.length + rows.length + this.#moving.length >= numPlaces) break;
+      const job = this.#waiting.take(client);
       const candidate = job.nextCandidate++;
-      if (job.nextCandidate < job.plan.numCandidates) this.#waiting.push(job);
+      if (job.nextCandidate < job.plan.numCandidates) this.#waiting.add(client, job);
+      count({ job });
       take(
         {
           job,

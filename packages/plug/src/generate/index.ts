@@ -1,5 +1,6 @@
 export {
   type AcceptedRequest,
+  fittingRows,
   type TokenChoice,
   Writers,
   type WritersOptions,
@@ -17,3 +18,4 @@ export {
 export type { Finish } from './sample.js';
 export { type GenerationSettings, generationFields, generationSchema, planGeneration } from './settings.js';
 export type { Prompt, SourceIds } from './sources.js';
+export { Turns } from './turns.js';

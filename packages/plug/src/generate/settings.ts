@@ -102,6 +102,7 @@ export function planGeneration(given: GenerationSettings, config: PlugConfig): G
       `maxLength is ${settings.maxLength}, but this model has ${positions} positions and ` +
         `${settings.beams > 1 ? 'beam search does not re-encode' : 'refreshTokens is 0'}. ` +
         `Ask for at most ${positions} tokens${settings.beams > 1 ? ', or sample (beams 1)' : ', or set refreshTokens'}.`,
+      { field: 'maxLength' },
     );
   const passTokens = isOnePass
     ? settings.maxLength
@@ -128,14 +129,18 @@ export function planGeneration(given: GenerationSettings, config: PlugConfig): G
 function checkCandidates(settings: z.output<typeof generationSchema>): void {
   const { beams, numCandidates, minLength, maxLength, temperature } = settings;
   if (minLength > maxLength)
-    throw new ConfigError(`minLength (${minLength}) is more than maxLength (${maxLength}).`);
+    throw new ConfigError(`minLength (${minLength}) is more than maxLength (${maxLength}).`, {
+      field: 'minLength',
+    });
   if (beams > 1 && numCandidates > beams)
     throw new ConfigError(
       `numCandidates (${numCandidates}) is more than beams (${beams}): beam search gives at most one text a beam.`,
+      { field: 'numCandidates' },
     );
   if (beams === 1 && temperature === 0 && numCandidates > 1)
     throw new ConfigError(
       `numCandidates is ${numCandidates}, but temperature 0 writes the same text each time. Raise the temperature, or use beams.`,
+      { field: 'numCandidates' },
     );
 }
 

@@ -1,5 +1,5 @@
 // What a forward pass is told besides its inputs: precision, dropout, recomputation.
-import type { DropoutKey, DType, Tensor } from '@openplug/torch';
+import type { DropoutKey, DType, nn, Tensor } from '@openplug/torch';
 import { checkpoint, scope } from '@openplug/torch';
 
 /** Options of one forward pass. */
@@ -16,6 +16,14 @@ export interface ForwardOptions {
 
 /** Plain inference in fp32. */
 export const inference: ForwardOptions = { computeDType: 'float32' };
+
+/** Inference with weights packed in a precision; in fp32 without one. */
+export function inferenceIn(precision: nn.Precision | undefined): ForwardOptions {
+  // Next to weights of 8 bits or less fp32 keys and values would be a good part of what a step of decoding reads.
+  return precision === 'int8' || precision === 'int4'
+    ? { computeDType: 'float32', cacheDType: 'bfloat16' }
+    : { computeDType: precision ?? 'float32' };
+}
 
 const sitesPerLayer = 8;
 

@@ -16,7 +16,7 @@ export {
   plugConfigToJson,
   requirePlugDecoder,
 } from './config.js';
-export { type ForwardOptions, inference } from './forward.js';
+export { type ForwardOptions, inference, inferenceIn } from './forward.js';
 export {
   type LinearLayers,
   packedLayers,

@@ -7,7 +7,7 @@ import type { PlugConfig } from './config.js';
 import { Decoder } from './decoder.js';
 import { Embeddings, type TargetEmbeddings } from './embeddings.js';
 import { Encoder } from './encoder.js';
-import type { ForwardOptions } from './forward.js';
+import { type ForwardOptions, inferenceIn } from './forward.js';
 import { MaskedLmHead, SentenceHead, withoutPaddingVocab } from './heads.js';
 import { type LinearLayers, trainableLayers } from './layers.js';
 import type { LoraSettings } from './lora.js';
@@ -46,11 +46,7 @@ export class PlugModel implements Disposable {
     this.parameters = parts.parameters;
     this.precision = precision;
     this.lora = layers.lora;
-    // Next to weights of 8 bits or less fp32 keys and values would be a good part of what a step of decoding reads.
-    this.inference =
-      precision === 'int8' || precision === 'int4'
-        ? { computeDType: 'float32', cacheDType: 'bfloat16' }
-        : { computeDType: precision ?? 'float32' };
+    this.inference = inferenceIn(precision);
     this.#packed = parts.packed;
     const bert = root.in('bert');
     const predictions = root.in('cls').in('predictions');

@@ -12,15 +12,22 @@ export interface EmbeddingOptions {
   normalize?: boolean;
 }
 
+export interface Embeddings {
+  /** One of the hidden size for each text. */
+  readonly vectors: readonly Float32Array[];
+  /** Tokens that were read. */
+  readonly numTokens: number;
+}
+
 const tokensPerBatch = 4096;
 
-/** One vector of the hidden size for each text; what is past the model's positions is cut. */
+/** What is past the model's positions is cut. */
 export function embed(
   model: PlugModel,
   tokenizer: Tokenizer,
   texts: readonly string[],
   { pooling = 'mean', normalize = true }: EmbeddingOptions,
-): Float32Array[] {
+): Embeddings {
   const window = model.config.maxPositionEmbeddings;
   const ids = texts.map((text) => encodeText(tokenizer, { text }, window).inputIds);
   const vectors = new Array<Float32Array>(texts.length);
@@ -47,7 +54,7 @@ export function embed(
       at += rows[row]!.length;
     }
   }
-  return vectors;
+  return { vectors, numTokens: ids.reduce((sum, { length }) => sum + length, 0) };
 }
 
 /** The mean of rows [tokens, width]. */

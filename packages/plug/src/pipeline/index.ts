@@ -1,4 +1,4 @@
-export { type EmbeddingOptions, embed } from './embed.js';
+export { type EmbeddingOptions, type Embeddings, embed } from './embed.js';
 export { type Classification, type LabelOptions, labelled, labeller } from './label.js';
 export { type CallOptions, type Pipeline, type PipelineOptions, pipeline } from './pipeline.js';
 export type { PipelineInput, PipelineKind, PipelineKinds, PipelineOutput } from './tasks.js';

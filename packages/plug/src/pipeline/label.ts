@@ -1,5 +1,5 @@
 // Labels for texts without fine-tuning: by how probable the decoder finds the labels' words after a text.
-import { type PromptedTask, parseTask, predictZeroShot } from '../finetune/index.js';
+import { type PromptedTask, parseTask, zeroShotPredictor } from '../finetune/index.js';
 import type { PlugModel } from '../model/index.js';
 import type { Tokenizer } from '../text/index.js';
 
@@ -39,10 +39,8 @@ export function labeller(
     },
     "pipeline('label', …)",
   ) as PromptedTask;
-  return (texts) => {
-    const rows = texts.map((text) => ({ text }));
-    return predictZeroShot(model, tokenizer, task, rows).map(labelled(labels));
-  };
+  const predict = zeroShotPredictor(model, tokenizer, task);
+  return (texts) => predict(texts.map((text) => ({ text }))).map(labelled(labels));
 }
 
 /** From the probabilities of all labels, in their order. */

@@ -88,7 +88,7 @@ export const runners: {
   },
   embed(folder, options) {
     const { model, tokenizer } = forInference(folder);
-    return (texts) => embed(model, tokenizer, texts, options);
+    return (texts) => [...embed(model, tokenizer, texts, options).vectors];
   },
 };
 

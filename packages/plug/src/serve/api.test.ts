@@ -115,7 +115,7 @@ describe('OpenAI’s client', () => {
   });
 
   it('embeds, as base64 by itself and as numbers', async () => {
-    const expected = embed(model, tokenizer, texts, {}).map((vector) => Array.from(vector));
+    const expected = embed(model, tokenizer, texts, {}).vectors.map((vector) => Array.from(vector));
     for (const encoding of [undefined, 'float'] as const) {
       const { data } = await client.embeddings.create({
         model: 'spring',

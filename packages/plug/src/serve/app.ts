@@ -3,22 +3,25 @@ import helmet from '@fastify/helmet';
 import rateLimit from '@fastify/rate-limit';
 import fastifyStatic from '@fastify/static';
 import swagger from '@fastify/swagger';
-import { closest } from 'fastest-levenshtein';
 import Fastify, { type FastifyInstance, type FastifyRequest, LogController } from 'fastify';
 import { jsonSchemaTransform, serializerCompiler } from 'fastify-type-provider-zod';
 import type { z } from 'zod';
+import { nearestName } from '../config/index.js';
 import { authenticate, type TokenHolder } from './access.js';
 import { ServerContext, type ServerLimits } from './context.js';
 import { errorBody, RequestError } from './errors.js';
-import type { HostedModel } from './hosted-model.js';
 import type { ServerMetrics } from './metrics.js';
+import type { ModelPool } from './model-pool.js';
 import { generateRoute } from './routes/generate.js';
+import { modelRoutes } from './routes/models.js';
 import { openAiTextRoutes } from './routes/openai-text.js';
 import { operationRoutes } from './routes/operations.js';
 import { understandRoutes } from './routes/understand.js';
 
 export interface ServerOptions {
-  readonly models: readonly HostedModel[];
+  readonly models: ModelPool;
+  /** Where runs lie that clients may load; undefined: none may be. */
+  readonly runsFolder: string | undefined;
   readonly limits: ServerLimits;
   readonly metrics: ServerMetrics;
   /** Undefined: everyone may ask. */
@@ -122,6 +125,7 @@ export async function buildServer(
     openAiTextRoutes(routes, context);
     generateRoute(routes, context);
     understandRoutes(routes, context);
+    modelRoutes(routes, context, options.runsFolder);
     operationRoutes(routes, context, metrics, () => isDraining);
   });
   if (options.studio !== undefined)
@@ -148,7 +152,12 @@ function checked(schema: z.ZodObject, data: unknown): { value: unknown } | { err
     const [key = ''] = issue.keys;
     const param = [...issue.path, key].join('.');
     const known = issue.path.length === 0 ? Object.keys(schema.shape) : [];
-    const hint = known.length > 0 ? ` Did you mean "${closest(key, known)}"?` : '';
+    const nearest = nearestName(key, known);
+    const hint = nearest
+      ? ` Did you mean "${nearest}"?`
+      : known.length > 0
+        ? ` Known: ${known.join(', ')}.`
+        : '';
     return {
       error: new RequestError(400, `There is no field "${param}".${hint}`, { code: 'unknown_field', param }),
     };

@@ -1,10 +1,12 @@
 // What routes are given: the models, the limits, and writing within them.
 import { randomInt } from 'node:crypto';
-import type { FastifyReply } from 'fastify';
+import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { GenerationSettings } from '../generate/index.js';
 import { RequestError } from './errors.js';
-import type { Accepted, HostedModel } from './hosted-model.js';
+import type { HostedModel } from './hosted-model.js';
+import type { Accepted, Caller } from './hosting.js';
 import type { HostedToken } from './messages.js';
+import type { ModelPool, ServedModel } from './model-pool.js';
 
 export interface ServerLimits {
   /** Tokens that one text may have. */
@@ -22,24 +24,42 @@ export interface Writing {
   readonly tokens: AsyncGenerator<HostedToken, void, undefined>;
 }
 
+/** A loaded model for one request. */
+export interface Admission {
+  readonly model: HostedModel;
+  readonly caller: Caller;
+}
+
 export class ServerContext {
-  readonly models: readonly HostedModel[];
+  readonly pool: ModelPool;
   readonly limits: ServerLimits;
 
-  constructor(models: readonly HostedModel[], limits: ServerLimits) {
-    this.models = models;
+  constructor(pool: ModelPool, limits: ServerLimits) {
+    this.pool = pool;
     this.limits = limits;
   }
 
-  /** @throws RequestError 404 for a name that is not served */
-  model(name: string | undefined): HostedModel {
-    const found = name === undefined ? this.models[0] : this.models.find((model) => model.name === name);
+  /** The first model without a name. @throws RequestError 404 for a name that is not served */
+  model(name: string | undefined): ServedModel {
+    const { models } = this.pool;
+    const found = name === undefined ? models[0] : models.find((model) => model.name === name);
     if (found) return found;
     throw new RequestError(
       404,
-      `There is no model "${name}" here. Served: ${this.models.map((model) => model.name).join(', ')}.`,
+      `There is no model "${name}" here. Served: ${models.map((model) => model.name).join(', ')}.`,
       { code: 'model_not_found', param: 'model' },
     );
+  }
+
+  /** Has a model loaded for a request, which holds it until it is answered. */
+  async admit(model: ServedModel, request: FastifyRequest, reply: FastifyReply): Promise<Admission> {
+    const signal = this.signalOf(reply);
+    const { model: hosted, release } = await this.pool.acquire(model, signal);
+    reply.raw.once('close', release);
+    signal.addEventListener('abort', release);
+    if (signal.aborted) release(); // while the lease came
+    // With tokens a name is a token's; without, everyone at an address is one client.
+    return { model: hosted, caller: { client: request.holder?.name ?? request.ip, signal } };
   }
 
   /** @throws RequestError 400 for a text that is longer than the server takes */
@@ -82,9 +102,10 @@ export class ServerContext {
     model: HostedModel,
     prompt: string,
     settings: GenerationSettings,
-    { signal, numAlternatives = 0 }: { signal: AbortSignal; numAlternatives?: number },
+    caller: Caller,
+    numAlternatives: number,
   ): Promise<Writing> {
-    const tokens = model.write({ prompt, settings, numAlternatives }, signal);
+    const tokens = model.write({ prompt, settings, numAlternatives }, caller);
     const { value } = await tokens.next();
     return { accepted: value as Accepted, tokens: tokens as Writing['tokens'] };
   }

@@ -35,7 +35,13 @@ export function errorBody({ message, type, param, code }: RequestError): {
 }
 
 /** An error that a model's process told. */
-export function modelError({ code, message }: PlainError): RequestError {
-  if (code === 'CONFIG' || code === 'TOKENIZER') return new RequestError(400, message);
+export function modelError({ code, message, field }: PlainError): RequestError {
+  if (code === 'CONFIG' || code === 'TOKENIZER')
+    return new RequestError(400, message, field === undefined ? {} : { param: field });
   return new RequestError(500, message, { code: code.toLowerCase() });
+}
+
+/** A request that the server can answer no more. */
+export function shuttingDown(): RequestError {
+  return new RequestError(503, 'The server is shutting down.', { code: 'shutting_down' });
 }

@@ -1,15 +1,15 @@
-// The process of one model: holds it, writes for all requests together, and embeds and scores between steps. A process
+// The process of one model: holds it, writes for all requests together, and reads between steps. A process
 // and not a thread, so that whatever happens to native code ends one model and not the server.
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { setNumThreads } from '@openplug/torch';
-import { loadModel, readStoredPrecision, resolveModelFolder } from '../checkpoint/index.js';
+import { loadModel, resolveModelFolder } from '../checkpoint/index.js';
 import { ConfigError, type PlainError, plainError } from '../errors.js';
-import { loadClassifier, type PlugClassifier, readTaskFile } from '../finetune/index.js';
+import { loadClassifier } from '../finetune/index.js';
 import { Writers, type WrittenToken } from '../generate/index.js';
-import type { PlugModel } from '../model/index.js';
-import { embed, labelled, labeller } from '../pipeline/index.js';
-import { loadTokenizer, type Tokenizer } from '../text/index.js';
+import { loadTokenizer } from '../text/index.js';
+import { describeModel } from './describe-model.js';
 import type { HostedToken, HostReply, HostRequest, HostStart } from './messages.js';
+import { Reading } from './reading.js';
 
 function reply(message: HostReply): void {
   if (process.connected) process.send!(message);
@@ -17,55 +17,32 @@ function reply(message: HostReply): void {
 
 const plain = (error: unknown): PlainError => plainError(error, 'INTERNAL');
 
-/** What is answered between two steps. */
-type OtherRequest = Extract<HostRequest, { embed: unknown } | { score: unknown } | { classify: unknown }>;
-
 class Host {
-  readonly #model: PlugModel;
-  readonly #tokenizer: Tokenizer;
-  readonly #classifier: PlugClassifier | undefined;
   readonly #writers: Writers | undefined;
   /** The server's calls by the writers' requests, and the reverse. */
   readonly #calls = new Map<number, number>();
   readonly #requests = new Map<number, number>();
-  /** Embedding and scoring; one is done between two steps. */
-  readonly #other: { readonly call: number; run(): void }[] = [];
+  /** A slice of it is done between two steps. */
+  readonly #reading: Reading;
   #isRunning = false;
 
-  constructor({ folder: path, precision, threads, maxRows, cacheBytes }: HostStart) {
+  constructor(start: HostStart) {
+    const { folder: path, threads, maxRows, cacheBytes } = start;
     if (threads !== undefined) setNumThreads(threads);
     const folder = resolveModelFolder(path);
-    // What a task has changed no longer writes, even if it still has a decoder.
-    if (readTaskFile(folder)?.task.kind === 'classification') this.#classifier = loadClassifier(folder);
-    const stored = readStoredPrecision(folder) ?? 'float32';
-    this.#model =
-      this.#classifier?.model ?? loadModel(folder, { precision: precision === 'auto' ? stored : precision });
-    this.#tokenizer = loadTokenizer(folder);
-    const { config, precision: packed = 'float32' } = this.#model;
-    const canWrite = config.decHiddenLayers > 0 && !this.#classifier;
-    if (canWrite) this.#writers = new Writers(this.#model, this.#tokenizer, { maxRows, cacheBytes });
-    reply({
-      ready: {
-        positions: config.maxPositionEmbeddings,
-        hiddenSize: config.hiddenSize,
-        precision: packed,
-        canWrite,
-        maxRows: this.#writers?.maxRows ?? 0,
-        ...(this.#classifier && {
-          labels: this.#classifier.task.labels,
-          takesPairs: this.#classifier.task.columns.textPair !== undefined,
-        }),
-      },
-    });
+    const { labels, canWrite, precision } = describeModel(start).info;
+    const classifier = labels && loadClassifier(folder);
+    const model = classifier?.model ?? loadModel(folder, { precision });
+    const tokenizer = loadTokenizer(folder);
+    this.#reading = new Reading({ model, tokenizer, classifier });
+    if (canWrite) this.#writers = new Writers(model, tokenizer, { maxRows, cacheBytes });
+    reply({ ready: { residentBytes: process.memoryUsage.rss() } });
   }
 
   take(message: HostRequest): void {
     if ('cancel' in message) this.#cancel(message.cancel);
     else if ('write' in message) this.#attempt(message.call, () => this.#write(message));
-    else if ('embed' in message || 'score' in message || 'classify' in message) {
-      const { call } = message;
-      this.#other.push({ call, run: () => reply({ ...this.#answer(message), call }) });
-    }
+    else if ('client' in message) this.#reading.add(message);
     void this.#run();
   }
 
@@ -80,23 +57,10 @@ class Host {
     reply({ accepted: call, ...accepted });
   }
 
-  #answer(message: OtherRequest) {
-    if ('score' in message)
-      return { labelled: labeller(this.#model, this.#tokenizer, message.options)(message.score) };
-    if ('classify' in message) {
-      const classifier = this.#classifier!; // the server asks only those that have labels
-      return { labelled: classifier.predict(message.classify).map(labelled(classifier.task.labels)) };
-    }
-    const vectors = embed(this.#model, this.#tokenizer, message.embed, message.options);
-    const tokens = message.embed.reduce((sum, text) => sum + this.#tokenizer.encode(text).length + 2, 0);
-    return { embedded: { vectors, tokens } };
-  }
-
   #cancel(call: number): void {
     const request = this.#requests.get(call);
     if (request === undefined) {
-      const at = this.#other.findIndex((job) => job.call === call);
-      if (at >= 0) this.#other.splice(at, 1);
+      this.#reading.cancel(call);
       return;
     }
     this.#writers!.cancel(request);
@@ -120,9 +84,9 @@ class Host {
   async #run(): Promise<void> {
     if (this.#isRunning) return;
     this.#isRunning = true;
-    while (this.#other.length > 0 || this.#writers?.isIdle === false) {
-      const job = this.#other.shift();
-      if (job) this.#attempt(job.call, () => job.run());
+    while (!this.#reading.isIdle || this.#writers?.isIdle === false) {
+      const answer = this.#reading.step((call, error) => reply({ call, error: plain(error) }));
+      if (answer) reply(answer);
       this.#step();
       await nextTurn();
     }

@@ -3,41 +3,14 @@
 import { type ChildProcess, fork } from 'node:child_process';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { WritingRequest } from '../generate/index.js';
-import type { Classification, EmbeddingOptions, LabelOptions } from '../pipeline/index.js';
+import type { Classification, EmbeddingOptions, Embeddings, LabelOptions } from '../pipeline/index.js';
 import { Arrivals } from './arrivals.js';
-import { modelError, RequestError } from './errors.js';
-import type {
-  ClassifierInput,
-  Embeddings,
-  HostedModelInfo,
-  HostedToken,
-  HostReply,
-  HostRequest,
-  HostStart,
-} from './messages.js';
-
-/** How a model is hosted. */
-export interface HostingOptions extends HostStart {
-  /** The name that requests use. */
-  readonly name: string;
-  /** Calls that are being answered or wait; more are refused. */
-  readonly maxCalls: number;
-}
-
-/** Events for metrics and the log. */
-export interface HostingListener {
-  onStep?(model: string, rows: number, tokens: number): void;
-  onExit?(model: string, reason: string): void;
-  onFirstToken?(model: string, seconds: number): void;
-}
-
-/** The head of a text that is being written. */
-export interface Accepted {
-  readonly sourceTokens: number;
-  readonly notes: readonly string[];
-}
+import { modelError, RequestError, shuttingDown } from './errors.js';
+import type { Accepted, Caller, HostingListener, HostingOptions } from './hosting.js';
+import type { ClassifierInput, HostedToken, HostReply, HostRequest, ReadingRequest } from './messages.js';
 
 interface Call {
+  readonly client: string;
   take(reply: HostReply): void;
   fail(error: Error): void;
 }
@@ -51,7 +24,8 @@ export class HostedModel {
   readonly #listener: HostingListener;
   readonly #calls = new Map<number, Call>();
   #process: ChildProcess | undefined;
-  #info: HostedModelInfo | undefined;
+  #isReady = false;
+  #residentBytes = 0;
   #lastCall = 0;
   #isClosed = false;
   #rows = 0;
@@ -73,13 +47,14 @@ export class HostedModel {
     return model;
   }
 
-  /** Undefined while the model is not loaded. */
-  get info(): HostedModelInfo | undefined {
-    return this.#info;
+  /** False while the process is started again. */
+  get isReady(): boolean {
+    return this.#isReady;
   }
 
-  get isReady(): boolean {
-    return this.#info !== undefined;
+  /** Memory of the process when the model had been loaded. */
+  get residentBytes(): number {
+    return this.#residentBytes;
   }
 
   /** Calls being answered or waiting. */
@@ -102,13 +77,14 @@ export class HostedModel {
    * Leaving the loop, or aborting, takes the text out of the batch at once.
    */
   async *write(
-    request: WritingRequest,
-    signal: AbortSignal,
+    request: Omit<WritingRequest, 'client'>,
+    { client, signal }: Caller,
   ): AsyncGenerator<Accepted | HostedToken, void, undefined> {
     const numTexts = request.settings.numCandidates ?? 1;
     let numEnded = 0;
     const arrivals = new Arrivals<Accepted | HostedToken>();
-    const { call, leave } = this.#open((id) => ({ write: request, call: id }), signal, {
+    const { call, leave } = this.#open((id) => ({ write: { ...request, client }, call: id }), signal, {
+      client,
       take: (reply) => {
         if ('accepted' in reply) arrivals.push({ sourceTokens: reply.sourceTokens, notes: reply.notes });
         else if ('tokens' in reply)
@@ -133,8 +109,8 @@ export class HostedModel {
     }
   }
 
-  async embed(texts: readonly string[], options: EmbeddingOptions, signal: AbortSignal): Promise<Embeddings> {
-    const reply = await this.#ask((call) => ({ embed: texts, options, call }), signal);
+  async embed(texts: readonly string[], options: EmbeddingOptions, caller: Caller): Promise<Embeddings> {
+    const reply = await this.#ask({ embed: texts, options }, caller);
     return (reply as Extract<HostReply, { embedded: unknown }>).embedded;
   }
 
@@ -142,25 +118,22 @@ export class HostedModel {
   async score(
     texts: readonly string[],
     options: LabelOptions,
-    signal: AbortSignal,
+    caller: Caller,
   ): Promise<readonly Classification[]> {
-    const reply = await this.#ask((call) => ({ score: texts, options, call }), signal);
+    const reply = await this.#ask({ score: texts, options }, caller);
     return (reply as Extract<HostReply, { labelled: unknown }>).labelled;
   }
 
   /** By a fine-tuned classifier; `info.labels` are its labels. */
-  async classify(
-    inputs: readonly ClassifierInput[],
-    signal: AbortSignal,
-  ): Promise<readonly Classification[]> {
-    const reply = await this.#ask((call) => ({ classify: inputs, call }), signal);
+  async classify(inputs: readonly ClassifierInput[], caller: Caller): Promise<readonly Classification[]> {
+    const reply = await this.#ask({ classify: inputs }, caller);
     return (reply as Extract<HostReply, { labelled: unknown }>).labelled;
   }
 
   /** Ends the process; calls that are not answered yet fail. */
   async close(): Promise<void> {
     this.#isClosed = true;
-    this.#failAll(new RequestError(503, 'The server is shutting down.', { code: 'shutting_down' }));
+    this.#failAll(shuttingDown());
     const child = this.#process;
     if (!child || child.exitCode !== null || child.signalCode !== null) return;
     await new Promise<void>((resolve) => {
@@ -169,9 +142,10 @@ export class HostedModel {
     });
   }
 
-  async #ask(request: (call: number) => HostRequest, signal: AbortSignal): Promise<HostReply> {
+  async #ask(request: ReadingRequest, { client, signal }: Caller): Promise<HostReply> {
     return await new Promise<HostReply>((resolve, reject) => {
-      const { leave } = this.#open(request, signal, {
+      const { leave } = this.#open((call) => ({ ...request, client, call }), signal, {
+        client,
         take: (reply) => {
           leave();
           resolve(reply);
@@ -194,12 +168,12 @@ export class HostedModel {
     handlers: Call,
   ): { call: number; leave(): void } {
     signal.throwIfAborted();
-    if (!this.#info)
+    if (!this.#isReady)
       throw new RequestError(503, `Model "${this.name}" is being loaded. Try again in a moment.`, {
         code: 'model_loading',
         retryAfterSeconds: 2,
       });
-    if (this.#calls.size >= this.#options.maxCalls)
+    if (this.#isFullFor(handlers.client))
       throw new RequestError(
         429,
         `Model "${this.name}" has ${this.#calls.size} requests already. Try again in a moment.`,
@@ -219,6 +193,15 @@ export class HostedModel {
     this.#calls.set(call, handlers);
     this.#send(request(call));
     return { call, leave };
+  }
+
+  /** A flood of one client's calls leaves to others their share of the places. */
+  #isFullFor(client: string): boolean {
+    const { maxCalls } = this.#options;
+    if (this.#calls.size < maxCalls) return false;
+    const clients = [...this.#calls.values()].map((call) => call.client);
+    const numOwn = clients.filter((other) => other === client).length;
+    return numOwn >= Math.floor(maxCalls / new Set([...clients, client]).size);
   }
 
   #send(message: HostRequest): void {
@@ -242,7 +225,8 @@ export class HostedModel {
       this.#process = child;
       child.on('message', (reply: HostReply) => {
         if ('ready' in reply) {
-          this.#info = reply.ready;
+          this.#isReady = true;
+          this.#residentBytes = reply.ready.residentBytes;
           resolve();
         } else if ('failed' in reply) {
           reject(modelError(reply.failed));
@@ -253,7 +237,7 @@ export class HostedModel {
       child.on('exit', (status, signal) => {
         const reason = signal ?? `status ${status}`;
         reject(new RequestError(503, `The process of model "${this.name}" ended (${reason}) while loading.`));
-        if (this.#info) this.#ended(reason);
+        if (this.#isReady) this.#ended(reason);
       });
       this.#send({ start: this.#options });
     });
@@ -272,7 +256,7 @@ export class HostedModel {
 
   /** The process died at work. */
   #ended(reason: string): void {
-    this.#info = undefined;
+    this.#isReady = false;
     this.#rows = 0;
     this.#waiting = 0;
     this.#failAll(

@@ -1,7 +1,7 @@
 // What the server and the process of a model say to each other.
 import type { PlainError } from '../errors.js';
 import type { WritingRequest, WrittenToken } from '../generate/index.js';
-import type { Classification, EmbeddingOptions, LabelOptions } from '../pipeline/index.js';
+import type { Classification, EmbeddingOptions, Embeddings, LabelOptions } from '../pipeline/index.js';
 
 /** First message to the process. */
 export interface HostStart {
@@ -13,12 +13,12 @@ export interface HostStart {
   readonly cacheBytes: number;
 }
 
-/** What a loaded model can do. */
+/** What a model can do. */
 export interface HostedModelInfo {
   /** Positions of a source, and of a pass of the decoder. */
   readonly positions: number;
   readonly hiddenSize: number;
-  readonly precision: string;
+  readonly precision: Exclude<HostStart['precision'], 'auto'>;
   /** Without a decoder it only embeds. */
   readonly canWrite: boolean;
   readonly maxRows: number;
@@ -33,24 +33,24 @@ export interface ClassifierInput {
   readonly textPair?: string | undefined;
 }
 
+/** What is read, and not written. */
+export type ReadingRequest =
+  | { readonly embed: readonly string[]; readonly options: EmbeddingOptions }
+  | { readonly score: readonly string[]; readonly options: LabelOptions }
+  | { readonly classify: readonly ClassifierInput[] };
+
 export type HostRequest =
   | { readonly start: HostStart }
   | { readonly write: WritingRequest; readonly call: number }
-  | { readonly embed: readonly string[]; readonly options: EmbeddingOptions; readonly call: number }
-  | { readonly score: readonly string[]; readonly options: LabelOptions; readonly call: number }
-  | { readonly classify: readonly ClassifierInput[]; readonly call: number }
+  | (ReadingRequest & { readonly client: string; readonly call: number })
   | { readonly cancel: number };
-
-export interface Embeddings {
-  readonly vectors: readonly Float32Array[];
-  readonly tokens: number;
-}
 
 /** A token with the call that it belongs to. */
 export type HostedToken = Omit<WrittenToken, 'request'>;
 
 export type HostReply =
-  | { readonly ready: HostedModelInfo }
+  /** The model is loaded; memory that its process takes. */
+  | { readonly ready: { readonly residentBytes: number } }
   | { readonly failed: PlainError }
   | { readonly accepted: number; readonly sourceTokens: number; readonly notes: readonly string[] }
   /** Those of one step, by call, with how full the model is. */

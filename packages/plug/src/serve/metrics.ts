@@ -1,6 +1,6 @@
 // What Prometheus is told. The library is the one that Node services use for it.
 import { Counter, Gauge, Histogram, Registry } from 'prom-client';
-import type { HostedModel, HostingListener } from './hosted-model.js';
+import type { ModelPool, PoolListener, ServedModel } from './model-pool.js';
 
 const secondBuckets = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60];
 
@@ -47,34 +47,57 @@ export class ServerMetrics {
     registers: [this.registry],
   });
 
-  /** What a hosted model tells while it works. */
-  readonly listener: HostingListener = {
+  readonly loads = new Counter({
+    name: 'plug_model_loads_total',
+    help: 'Times that a model was loaded',
+    labelNames: ['model'],
+    registers: [this.registry],
+  });
+  readonly unloads = new Counter({
+    name: 'plug_model_unloads_total',
+    help: 'Times that a model was unloaded, to make room or when it was asked for',
+    labelNames: ['model'],
+    registers: [this.registry],
+  });
+
+  /** What models tell while they work. */
+  readonly listener: PoolListener = {
     onStep: (model, rows, tokens) => {
       this.tokens.inc({ model }, tokens);
       this.batchRows.observe({ model }, rows);
     },
     onFirstToken: (model, seconds) => this.firstTokenSeconds.observe({ model }, seconds),
     onExit: (model) => this.restarts.inc({ model }),
+    onLoad: (model) => this.loads.inc({ model }),
+    onUnload: (model) => this.unloads.inc({ model }),
   };
 
   /** Gauges that are read when they are asked for. */
-  watch(models: readonly HostedModel[]): void {
-    const gauge = (name: string, help: string, read: (model: HostedModel) => number): void => {
+  watch(pool: ModelPool): void {
+    const gauge = (name: string, help: string, read: (model: ServedModel) => number): void => {
       new Gauge({
         name,
         help,
         labelNames: ['model'],
         registers: [this.registry],
         collect() {
-          for (const model of models) this.set({ model: model.name }, read(model));
+          this.reset(); // of models that are forgotten by now
+          for (const model of pool.models) this.set({ model: model.name }, read(model));
         },
       });
     };
-    gauge('plug_calls', 'Requests being answered or waiting', ({ numCalls }) => numCalls);
-    gauge('plug_waiting_texts', 'Texts that wait for a place in the batch', ({ load }) => load.waiting);
-    gauge('plug_cache_use', 'Share of the places for texts that is in use', ({ load, info }) =>
-      info?.maxRows ? load.rows / info.maxRows : 0,
+    gauge('plug_calls', 'Requests being answered or waiting', ({ hosted }) => hosted?.numCalls ?? 0);
+    gauge(
+      'plug_waiting_texts',
+      'Texts that wait for a place in the batch',
+      ({ hosted }) => hosted?.load.waiting ?? 0,
     );
-    gauge('plug_model_ready', '1 while the model is loaded', ({ isReady }) => (isReady ? 1 : 0));
+    gauge('plug_cache_use', 'Share of the places for texts that is in use', ({ hosted, info }) =>
+      hosted && info.maxRows ? Math.min(1, hosted.load.rows / info.maxRows) : 0,
+    );
+    gauge('plug_model_ready', '1 while the model is loaded', ({ hosted }) => (hosted?.isReady ? 1 : 0));
+    gauge('plug_model_memory_bytes', 'Memory that a loaded model takes at most', ({ hosted, bytes }) =>
+      hosted ? bytes : 0,
+    );
   }
 }

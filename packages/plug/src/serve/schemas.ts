@@ -93,7 +93,8 @@ export const generateSchema = z.strictObject({
   stream,
 });
 
-const choice = z.object({ text: z.string(), tokenId: z.int(), logProbability: z.number() });
+/** A token with its probability. */
+export const choiceSchema = z.object({ text: z.string(), tokenId: z.int(), logProbability: z.number() });
 
 /** The answer of /v1/generate. */
 export const generatedSchema = z.object({
@@ -105,11 +106,20 @@ export const generatedSchema = z.object({
       text: z.string(),
       finish: z.enum(['end', 'length']),
       logProbability: z.number(),
-      tokens: z.array(choice.extend({ alternatives: z.array(choice).optional() })).optional(),
+      tokens: z.array(choiceSchema.extend({ alternatives: z.array(choiceSchema).optional() })).optional(),
     }),
   ),
   usage: z.object({ promptTokens: z.int(), writtenTokens: z.int() }),
 });
+
+/** Events of a stream of /v1/generate: one to begin with, one for each token, one at the end. */
+export const generateStartSchema = generatedSchema.pick({ model: true, seed: true, notes: true });
+export const generateTokenSchema = choiceSchema.extend({
+  candidate: z.int(),
+  alternatives: z.array(choiceSchema).readonly().optional(),
+  finish: z.enum(['end', 'length']).optional(),
+});
+export const generateUsageSchema = generatedSchema.pick({ usage: true });
 
 /** The answer of /v1/score and /v1/classify: labels of each text, the most probable first. */
 export const labelledSchema = z.object({
@@ -122,9 +132,59 @@ export const labelledSchema = z.object({
   ),
 });
 
+export const loadModelSchema = z.strictObject({
+  folder: z
+    .string()
+    .min(1)
+    .max(1024)
+    .refine((folder) => !folder.includes('\0'), 'holds a null character')
+    .describe('a finished run, as a path beneath the server’s folder of runs'),
+  model: z
+    .string()
+    .regex(/^[\w.-]{1,64}$/, 'expected 1 to 64 letters, digits, "_", "." or "-"')
+    .optional()
+    .describe('a name for requests; the folder’s own if it is left out'),
+});
+
+export const unloadModelSchema = z.strictObject({
+  model: z.string().describe('a model that was loaded from a run'),
+});
+
+/** A model as /v1/models tells of it. */
+export const modelSchema = z.object({
+  id: z.string(),
+  object: z.literal('model'),
+  created: z.int(),
+  owned_by: z.string(),
+  loaded: z.boolean().describe('false: the first request has it loaded'),
+  ready: z.boolean().describe('loaded, and its process is not being started again'),
+  run: z.string().optional().describe('the run that it was loaded from; such a model can be unloaded'),
+  positions: z.int(),
+  hiddenSize: z.int(),
+  precision: z.string(),
+  canWrite: z.boolean(),
+  maxRows: z.int(),
+  labels: z.array(z.string()).optional(),
+  takesPairs: z.boolean().optional(),
+});
+
+export const modelListSchema = z.object({ object: z.literal('list'), data: z.array(modelSchema) });
+
+export const unloadedSchema = z.object({
+  id: z.string(),
+  object: z.literal('model'),
+  unloaded: z.literal(true),
+});
+
 export type CompletionRequest = z.output<typeof completionSchema>;
 export type ChatRequest = z.output<typeof chatSchema>;
 export type GenerateRequest = z.output<typeof generateSchema>;
+export type GenerateEvent =
+  | z.output<typeof generateStartSchema>
+  | z.output<typeof generateTokenSchema>
+  | z.output<typeof generateUsageSchema>;
 export type EmbeddingRequest = z.output<typeof embeddingSchema>;
 export type ClassifyRequest = z.output<typeof classifySchema>;
 export type ScoreRequest = z.output<typeof scoreSchema>;
+export type LoadModelRequest = z.output<typeof loadModelSchema>;
+export type UnloadModelRequest = z.output<typeof unloadModelSchema>;

@@ -1,11 +1,20 @@
 // A real server on a free port, with a small model in its own process.
 import { after } from 'node:test';
 import type { FastifyInstance } from 'fastify';
-import { buildServer, HostedModel, type ServerLimits, ServerMetrics, type ServerOptions } from './index.js';
+import {
+  buildServer,
+  type HostedModel,
+  ModelPool,
+  type ServerLimits,
+  ServerMetrics,
+  type ServerOptions,
+} from './index.js';
 
 export interface TestServer {
   readonly url: string;
   readonly app: FastifyInstance;
+  readonly models: ModelPool;
+  /** The first model's process. */
   readonly model: HostedModel;
   beginDraining(): void;
   /** Answer of a POST of JSON. */
@@ -16,31 +25,32 @@ export const testLimits: ServerLimits = {
   maxNewTokens: 4000,
   maxInputChars: 400,
   maxTextsPerRequest: 20,
-  requestTimeoutMs: 60_000,
+  requestTimeoutMs: 300_000,
 };
 
 export interface TestServerOptions extends Partial<ServerOptions> {
-  readonly folder: string;
+  /** One by name, or that of the model "spring". */
+  readonly folder: string | Readonly<Record<string, string>>;
+  readonly memoryBytes?: number;
   readonly maxCalls?: number;
   readonly maxRows?: number;
 }
 
 /** Started for the whole test file, and closed after it. */
 export async function startServer(options: TestServerOptions): Promise<TestServer> {
-  const { folder, maxCalls = 300, maxRows = 16, ...changes } = options;
+  const { folder: given, maxCalls = 300, maxRows = 16, memoryBytes, ...changes } = options;
   const metrics = new ServerMetrics();
-  const hosting = {
-    name: 'spring',
-    folder,
-    precision: 'float32',
-    threads: 1,
-    maxRows,
-    cacheBytes: 2 ** 28,
-    maxCalls,
-  } as const;
-  const model = await HostedModel.start(hosting, metrics.listener);
+  const models = new ModelPool({
+    hosting: { precision: 'float32', threads: 1, maxRows, cacheBytes: 2 ** 28, maxCalls },
+    memoryBytes,
+    listener: metrics.listener,
+  });
+  for (const [name, folder] of Object.entries(typeof given === 'string' ? { spring: given } : given))
+    models.add(name, folder);
+  await models.warmUp(new AbortController().signal);
   const { app, beginDraining } = await buildServer({
-    models: [model],
+    models,
+    runsFolder: undefined,
     limits: testLimits,
     metrics,
     tokens: undefined,
@@ -52,7 +62,7 @@ export async function startServer(options: TestServerOptions): Promise<TestServe
   });
   const url = await app.listen({ port: 0, host: '127.0.0.1' });
   after(async () => {
-    await model.close();
+    await models.close();
     await app.close();
   });
   const post = (path: string, body: unknown, init: RequestInit = {}): Promise<Response> =>
@@ -62,7 +72,18 @@ export async function startServer(options: TestServerOptions): Promise<TestServe
       ...init,
       headers: { 'content-type': 'application/json', ...init.headers },
     });
-  return { url, app, model, beginDraining, post };
+  return {
+    url,
+    app,
+    models,
+    get model() {
+      const [{ hosted } = {}] = models.models;
+      if (!hosted) throw new Error('the first model is not loaded');
+      return hosted;
+    },
+    beginDraining,
+    post,
+  };
 }
 
 /** The events of a stream, without the closing `[DONE]`; fails when that is missing and no error came. */
@@ -74,9 +95,9 @@ export async function eventsOf(response: Response): Promise<Record<string, unkno
   return data.map((text) => JSON.parse(text) as Record<string, unknown>);
 }
 
-/** Waits until something holds, for a minute at most. */
+/** Waits until something holds, for five minutes at most: a busy machine starts a process slowly. */
 export async function until(holds: () => boolean): Promise<void> {
-  const deadline = Date.now() + 60_000;
+  const deadline = Date.now() + 300_000;
   while (!holds()) {
     if (Date.now() > deadline) throw new Error(`never: ${holds}`);
     await new Promise((resolve) => setTimeout(resolve, 5));

@@ -1,36 +1,24 @@
 // /v1/generate: PLUG's own options, candidates side by side, and the alternatives at each place.
 import type { FastifyInstance } from 'fastify';
 import { type ServerContext, seedOrChance } from '../context.js';
-import { RequestError } from '../errors.js';
 import { sendEvents } from '../events.js';
 import type { HostedToken } from '../messages.js';
-import { type GenerateRequest, generatedSchema, generateSchema } from '../schemas.js';
+import { type GenerateEvent, type GenerateRequest, generatedSchema, generateSchema } from '../schemas.js';
 
 export function generateRoute(app: FastifyInstance, context: ServerContext): void {
   const schema = { body: generateSchema, response: { 200: generatedSchema }, tags: ['PLUG'] };
   app.post('/v1/generate', { schema }, async (request, reply) => {
     const body = request.body as GenerateRequest;
     const { model: name, prompt, alternatives, stream, seed: given, ...rest } = body;
-    if (body.minLength > body.maxLength)
-      throw new RequestError(
-        400,
-        `minLength (${body.minLength}) is more than maxLength (${body.maxLength}).`,
-        {
-          param: 'minLength',
-        },
-      );
     context.checkInputs([prompt], 'prompt');
     context.checkAmount({ numTexts: body.numCandidates, maxLength: body.maxLength }, 'maxLength');
-    const model = context.model(name);
+    const { model, caller } = await context.admit(context.model(name), request, reply);
     const settings = { ...rest, seed: seedOrChance(given) };
-    const { accepted, tokens } = await context.write(model, prompt, settings, {
-      signal: context.signalOf(reply),
-      numAlternatives: alternatives,
-    });
+    const { accepted, tokens } = await context.write(model, prompt, settings, caller, alternatives);
     const head = { model: model.name, seed: settings.seed, notes: [...accepted.notes] };
     const usage = { promptTokens: accepted.sourceTokens, writtenTokens: 0 };
     if (!stream) return { ...head, texts: await collect(tokens, body, usage), usage };
-    async function* events(): AsyncGenerator<object, void, undefined> {
+    async function* events(): AsyncGenerator<GenerateEvent, void, undefined> {
       yield head;
       for await (const token of tokens) {
         usage.writtenTokens++;

@@ -1,12 +1,13 @@
 // /v1/completions and /v1/chat/completions in OpenAI's form.
 import { randomUUID } from 'node:crypto';
-import type { FastifyInstance, FastifyReply } from 'fastify';
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import type { GenerationSettings } from '../../generate/index.js';
 import { chatPrompt } from '../chat-prompt.js';
 import { listed, type ServerContext, seedOrChance, type Writing } from '../context.js';
 import { RequestError } from '../errors.js';
 import { sendEvents } from '../events.js';
 import type { HostedModel } from '../hosted-model.js';
+import type { Caller } from '../hosting.js';
 import type { HostedToken } from '../messages.js';
 import { type ChatRequest, type CompletionRequest, chatSchema, completionSchema } from '../schemas.js';
 import { StopText } from '../stop-text.js';
@@ -78,7 +79,7 @@ export function openAiTextRoutes(app: FastifyInstance, context: ServerContext): 
       context.checkAmount({ numTexts: prompts.length * body.n, maxLength: body.max_tokens }, 'max_tokens');
       const asked = { ...sampling(body, body.max_tokens), prompts, numAlternatives: body.logprobs ?? 0 };
       const echoed = body.echo ? prompts : undefined;
-      return await answer(body, asked, completionForm, echoed, reply);
+      return await answer(body, asked, completionForm, echoed, request, reply);
     },
   );
 
@@ -92,7 +93,7 @@ export function openAiTextRoutes(app: FastifyInstance, context: ServerContext): 
       const maxLength = body.max_completion_tokens ?? body.max_tokens ?? 128;
       context.checkAmount({ numTexts: body.n, maxLength }, 'max_completion_tokens');
       const asked = { ...sampling(body, maxLength), prompts: [prompt], numAlternatives: 0 };
-      return await answer(body, asked, chatForm, undefined, reply);
+      return await answer(body, asked, chatForm, undefined, request, reply);
     },
   );
 
@@ -101,16 +102,16 @@ export function openAiTextRoutes(app: FastifyInstance, context: ServerContext): 
     asked: Asked,
     form: Form,
     echoed: readonly string[] | undefined,
+    request: FastifyRequest,
     reply: FastifyReply,
   ) {
-    const model = context.model(body.model);
-    const signal = context.signalOf(reply);
+    const { model, caller } = await context.admit(context.model(body.model), request, reply);
     const head = {
       id: `${form.idPrefix}${randomUUID()}`,
       created: Math.floor(Date.now() / 1000),
       model: model.name,
     };
-    const writings = await begin(asked, model, signal);
+    const writings = await begin(asked, model, caller);
     const promptTokens = writings.reduce((sum, { accepted }) => sum + accepted.sourceTokens, 0);
     let writtenTokens = 0;
     const usage = () => ({
@@ -156,7 +157,7 @@ export function openAiTextRoutes(app: FastifyInstance, context: ServerContext): 
   async function begin(
     { prompts, numCandidates, settings, numAlternatives }: Asked,
     model: HostedModel,
-    signal: AbortSignal,
+    caller: Caller,
   ): Promise<Writing[]> {
     const first = settings.seed!;
     const all = await Promise.allSettled(
@@ -165,7 +166,8 @@ export function openAiTextRoutes(app: FastifyInstance, context: ServerContext): 
           model,
           prompt,
           { ...settings, numCandidates, seed: (first + index * numCandidates) % 2 ** 32 },
-          { signal, numAlternatives },
+          caller,
+          numAlternatives,
         ),
       ),
     );
@@ -173,18 +175,24 @@ export function openAiTextRoutes(app: FastifyInstance, context: ServerContext): 
     const writings = all.flatMap((result) => (result.status === 'fulfilled' ? [result.value] : []));
     if (!failed) return writings;
     await Promise.all(writings.map(({ tokens }) => tokens.return()));
-    throw failed.reason;
+    throw inOpenAiWords(failed.reason);
   }
+}
+
+/** Names of settings as these endpoints have them. */
+const openAiNames: Readonly<Record<string, string>> = { numCandidates: 'n', maxLength: 'max_tokens' };
+
+function inOpenAiWords(error: unknown): unknown {
+  if (!(error instanceof RequestError) || error.param === null) return error;
+  const name = openAiNames[error.param];
+  if (name === undefined) return error;
+  return new RequestError(error.statusCode, error.message.replaceAll(error.param, name), { param: name });
 }
 
 function sampling(
   body: CompletionRequest | ChatRequest,
   maxLength: number,
 ): Pick<Asked, 'numCandidates' | 'settings' | 'stops'> {
-  if (body.temperature === 0 && body.n > 1)
-    throw new RequestError(400, `n is ${body.n}, but temperature 0 writes the same text each time.`, {
-      param: 'n',
-    });
   return {
     numCandidates: body.n,
     stops: listed(body.stop ?? []),

@@ -1,4 +1,4 @@
-// What operators ask: which models there are, whether the server lives and is ready, metrics, and the API's document.
+// What operators ask: whether the server lives and is ready, metrics, and the API's document.
 import type { FastifyInstance } from 'fastify';
 import type { ServerContext } from '../context.js';
 import type { ServerMetrics } from '../metrics.js';
@@ -10,20 +10,13 @@ export function operationRoutes(
   { registry }: ServerMetrics,
   isDraining: () => boolean,
 ): void {
-  app.get('/v1/models', { schema: { tags: ['OpenAI'] } }, () => ({
-    object: 'list',
-    data: context.models.map(({ name, info }) => ({
-      id: name,
-      object: 'model',
-      created: 0,
-      owned_by: 'openplug',
-      ready: info !== undefined,
-      ...info,
-    })),
-  }));
   app.get('/health', { schema: { tags: ['Operations'] } }, () => ({ status: 'ok' }));
   app.get('/ready', { schema: { tags: ['Operations'] } }, (_, reply) => {
-    const models = Object.fromEntries(context.models.map(({ name, isReady }) => [name, isReady]));
+    // A model that is not loaded is no fault: a request has it loaded.
+    const loaded = context.pool.models.flatMap(({ name, hosted }) =>
+      hosted ? [[name, hosted.isReady]] : [],
+    );
+    const models = Object.fromEntries(loaded) as Record<string, boolean>;
     const isReady = !isDraining() && Object.values(models).every(Boolean);
     return reply.status(isReady ? 200 : 503).send({ ready: isReady, models });
   });

@@ -21,8 +21,8 @@ export function understandRoutes(app: FastifyInstance, context: ServerContext): 
     async (request, reply) => {
       const { model: name, input, encoding_format: format, pooling } = request.body as EmbeddingRequest;
       const texts = readable(listed(input));
-      const model = context.model(name);
-      const { vectors, tokens } = await model.embed(texts, { pooling }, context.signalOf(reply));
+      const { model, caller } = await context.admit(context.model(name), request, reply);
+      const { vectors, numTokens } = await model.embed(texts, { pooling }, caller);
       return {
         object: 'list',
         model: model.name,
@@ -31,7 +31,7 @@ export function understandRoutes(app: FastifyInstance, context: ServerContext): 
           index,
           embedding: format === 'base64' ? base64(vector) : Array.from(vector),
         })),
-        usage: { prompt_tokens: tokens, total_tokens: tokens },
+        usage: { prompt_tokens: numTokens, total_tokens: numTokens },
       };
     },
   );
@@ -44,13 +44,13 @@ export function understandRoutes(app: FastifyInstance, context: ServerContext): 
       throw new RequestError(400, 'Two of the labels are the same.', { param: 'labels' });
     if (source !== undefined && !source.includes('{text}'))
       throw new RequestError(400, 'source must hold {text}, which stands for the text.', { param: 'source' });
-    const model = context.model(name);
+    const { model, caller } = await context.admit(context.model(name), request, reply);
     const options = {
       labels,
       ...(source !== undefined && { source }),
       ...(before !== undefined && { before }),
     };
-    const scored = await model.score(texts, options, context.signalOf(reply));
+    const scored = await model.score(texts, options, caller);
     return labelsOf(model, scored);
   });
 
@@ -61,12 +61,12 @@ export function understandRoutes(app: FastifyInstance, context: ServerContext): 
       typeof one === 'string' ? { text: one } : one,
     );
     readable(inputs.flatMap((one) => Object.values(one)));
-    const model = context.model(name ?? context.models.find(({ info }) => info?.labels)?.name);
-    const { labels, takesPairs = false } = model.info ?? {};
-    if (model.info && !labels)
+    const served = context.model(name ?? context.pool.models.find(({ info }) => info.labels)?.name);
+    const { labels, takesPairs = false } = served.info;
+    if (!labels)
       throw new RequestError(
         400,
-        `Model "${model.name}" is no classifier. Serve one of plug finetune, or use /v1/score.`,
+        `Model "${served.name}" is no classifier. Serve one of plug finetune, or use /v1/score.`,
         {
           param: 'model',
         },
@@ -74,12 +74,13 @@ export function understandRoutes(app: FastifyInstance, context: ServerContext): 
     if (inputs.some((one) => 'textPair' in one !== takesPairs))
       throw new RequestError(
         400,
-        `Model "${model.name}" takes ${takesPairs ? 'objects with text and textPair' : 'single texts'}.`,
+        `Model "${served.name}" takes ${takesPairs ? 'objects with text and textPair' : 'single texts'}.`,
         {
           param: 'input',
         },
       );
-    const found = await model.classify(inputs, context.signalOf(reply));
+    const { model, caller } = await context.admit(served, request, reply);
+    const found = await model.classify(inputs, caller);
     return labelsOf(model, found);
   });
 

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { EventParser, readEvents } from './sse.js';
+import { EventParser, readEvents } from './events.js';
 
 test('events come out whole wherever the chunks are cut', () => {
   const text = 'data: {"text":"春"}\r\n\r\n: comment\ndata: a\ndata:b\n\ndata: [DONE]\n\n';

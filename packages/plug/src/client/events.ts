@@ -2,21 +2,21 @@
 
 /** Takes chunks of text as they arrive, cut anywhere, and gives the data of each event that is complete. */
 export class EventParser {
-  private rest = '';
-  private data: string[] = [];
+  #rest = '';
+  #data: string[] = [];
 
   push(chunk: string): string[] {
-    this.rest += chunk;
+    this.#rest += chunk;
     const events: string[] = [];
-    const lines = this.rest.split('\n');
-    this.rest = lines.pop() ?? '';
+    const lines = this.#rest.split('\n');
+    this.#rest = lines.pop() ?? '';
     for (const raw of lines) {
       const line = raw.endsWith('\r') ? raw.slice(0, -1) : raw;
       if (line === '') {
-        if (this.data.length > 0) events.push(this.data.join('\n'));
-        this.data = [];
+        if (this.#data.length > 0) events.push(this.#data.join('\n'));
+        this.#data = [];
       } else if (line.startsWith('data:')) {
-        this.data.push(line.slice(line[5] === ' ' ? 6 : 5));
+        this.#data.push(line.slice(line[5] === ' ' ? 6 : 5));
       }
     }
     return events;
