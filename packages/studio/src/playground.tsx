@@ -3,7 +3,7 @@ import { useEffect, useState } from 'preact/hooks';
 import type { GenerateRequest } from './api.js';
 import { Controls } from './controls.js';
 import type { PageProps } from './pages.js';
-import { Results } from './results.js';
+import { Written } from './written.js';
 import { fromHash, type Settings, toHash } from './settings.js';
 import { asCurl, asTypescript } from './snippets.js';
 import { addHistory, clearHistory, storedHistory } from './stored.js';
@@ -137,7 +137,7 @@ export function Playground({ t, model, shown }: PageProps) {
         </div>
       </div>
       <div>
-        <Results
+        <Written
           t={t}
           writing={writing}
           confidence={confidence}

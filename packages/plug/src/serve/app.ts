@@ -15,6 +15,7 @@ import type { ServerMetrics } from './metrics.js';
 import { generateRoute } from './routes/generate.js';
 import { openAiTextRoutes } from './routes/openai-text.js';
 import { operationRoutes } from './routes/operations.js';
+import { resultRoutes } from './routes/results.js';
 import { understandRoutes } from './routes/understand.js';
 
 export interface ServerOptions {
@@ -30,6 +31,8 @@ export interface ServerOptions {
   readonly version: string;
   /** Folder of the web studio's files; undefined to serve the API alone. */
   readonly studio?: string | undefined;
+  /** Folder with the runs of training and evaluation that the studio shows; undefined for none. */
+  readonly runsFolder?: string | undefined;
   /** Time that a client has to send its headers, and three times as much for its whole request. Default 10,000. */
   readonly headersTimeoutMs?: number;
 }
@@ -53,6 +56,7 @@ export async function buildServer(
     logger: options.logLevel === 'silent' ? false : { level: options.logLevel },
     logController: new LogController({ disableRequestLogging: true }),
     forceCloseConnections: 'idle',
+    routerOptions: { maxParamLength: 4000 }, // ids of results are paths, of which a Chinese character takes nine bytes
     http: { headersTimeout: headersTimeoutMs, connectionsCheckingInterval: 500 },
   });
   const context = new ServerContext(options.models, options.limits);
@@ -123,6 +127,7 @@ export async function buildServer(
     generateRoute(routes, context);
     understandRoutes(routes, context);
     operationRoutes(routes, context, metrics, () => isDraining);
+    resultRoutes(routes, context, options.runsFolder);
   });
   if (options.studio !== undefined)
     await app.register(fastifyStatic, { root: options.studio, wildcard: false });

@@ -15,7 +15,7 @@ interface Props {
   retry: () => void;
 }
 
-export function Results({ t, writing, confidence, continueFrom, retry }: Props) {
+export function Written({ t, writing, confidence, continueFrom, retry }: Props) {
   const [tab, setTab] = useState<'visual' | 'json'>('visual');
   const { phase, candidates, request } = writing;
   const word = { idle: '', writing: t.writing, done: t.done, stopped: t.stopped, failed: t.error }[phase];
