@@ -66,3 +66,8 @@ export async function generate(
     else handlers.onStart(event);
   }
 }
+
+/** Any other route, for what a page alone needs. */
+export function request(path: string, body?: object, signal?: AbortSignal): Promise<Response> {
+  return client().request(path, body, signal && { signal });
+}

@@ -2,6 +2,7 @@
 import type { FunctionComponent } from 'preact';
 import type { Model } from './api.js';
 import { Playground } from './playground.js';
+import { Results } from './results.js';
 import { fromHash } from './settings.js';
 import type { Texts } from './texts.js';
 import { Understand } from './understand.js';
@@ -17,6 +18,7 @@ export interface PageProps {
 export const pages = [
   { name: 'write', View: Playground },
   { name: 'understand', View: Understand },
+  { name: 'results', View: Results },
 ] as const satisfies readonly { name: keyof Texts; View: FunctionComponent<PageProps> }[];
 
 export type PageName = (typeof pages)[number]['name'];

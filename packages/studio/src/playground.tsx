@@ -3,12 +3,12 @@ import { useEffect, useState } from 'preact/hooks';
 import type { GenerateRequest } from './api.js';
 import { Controls } from './controls.js';
 import type { PageProps } from './pages.js';
-import { Results } from './results.js';
 import { fromHash, type Settings, toHash } from './settings.js';
 import { asCurl, asTypescript } from './snippets.js';
 import { addHistory, clearHistory, storedHistory } from './stored.js';
 import { EXAMPLES } from './texts.js';
 import { useWriting } from './writing.js';
+import { Written } from './written.js';
 
 /** How many alternatives of each piece are asked for while the confidence is shown. */
 const ALTERNATIVES = 5;
@@ -137,7 +137,7 @@ export function Playground({ t, model, shown }: PageProps) {
         </div>
       </div>
       <div>
-        <Results
+        <Written
           t={t}
           writing={writing}
           confidence={confidence}

@@ -1,4 +1,5 @@
 // Every word of the page in both languages. English is typed after Chinese, so a missing entry does not compile.
+import { resultsEn, resultsZh } from './texts-results.js';
 
 const zh = {
   title: 'OpenPLUG 工作室',
@@ -85,6 +86,7 @@ const zh = {
   judging: '正在判断……',
   scoreEmpty: '给一句话和几个标签，看看模型觉得哪个最合适。',
   needLabels: '请至少写两个不同的标签和一句话。',
+  ...resultsZh,
 };
 export type Texts = typeof zh;
 const en: Texts = {
@@ -172,6 +174,7 @@ const en: Texts = {
   judging: 'Judging…',
   scoreEmpty: 'Give a sentence and a few labels to see which one the model finds most fitting.',
   needLabels: 'Please give a sentence and at least two different labels.',
+  ...resultsEn,
 };
 export type Language = 'zh' | 'en';
 export const TEXTS: Record<Language, Texts> = { zh, en };

@@ -7,16 +7,20 @@ import { resolveModelFolder } from '../checkpoint/index.js';
 import { ConfigError } from '../errors.js';
 import {
   evaluateTask,
+  evaluationName,
   type FinetuneTask,
   findSplitFiles,
   type GenerationExample,
+  keepEvaluation,
   loadTaskModel,
   PlugGenerator,
   readExamples,
   readTask,
+  runOfModel,
   splitNames,
   type TaskScores,
   type WrittenScores,
+  writeErrors,
   writtenScores,
 } from '../finetune/index.js';
 import { chooseDType } from '../pretrain/index.js';
@@ -60,7 +64,10 @@ const schema = z.strictObject({
       "score --task without a head, by how probable the decoder finds the labels' words: 0 as the model is, K after training on K examples of each label",
     ),
   task: z.string().optional().describe('with --shots: name of a task, or a task file'),
-  out: z.string().optional().describe('with --shots above 0: run folder of the training'),
+  out: z
+    .string()
+    .optional()
+    .describe('with --shots: folder to leave the scores in; above 0 the run folder of the training'),
   seed: z.int().min(0).default(1).describe('with --shots: chooses the examples and keys the training'),
   calibrate: z
     .boolean()
@@ -112,6 +119,8 @@ type Result =
       dropped: number;
       scores: TaskScores;
       written?: WrittenScores;
+      /** Where the scores were left, if the model is a run's. */
+      kept?: string;
     };
 
 export function registerEvaluate(program: Command): void {
@@ -122,7 +131,8 @@ export function registerEvaluate(program: Command): void {
       'Classifiers: accuracy with its standard error, macro F1 and the confusion table. Source to target: bits per\n' +
       'character and perplexity of the targets. On a corpus: masked-LM and sentence accuracy, LM perplexity and bits\n' +
       'per character. Against a source: the scores of both on the same batches, how often both choose the same token\n' +
-      '(or label), and how far their probabilities are apart.',
+      '(or label), and how far their probabilities are apart. Scores of a run stay in it as evaluations/SPLIT.json, and\n' +
+      'what was wrong as errors/SPLIT.jsonl.',
     words: [
       { name: '[runs...]', description: 'with --board or --submission: finished runs of plug finetune' },
     ],
@@ -180,13 +190,22 @@ export function registerEvaluate(program: Command): void {
       const files = (settings.data ?? []).flatMap((path) => filesOf(path, task, settings.split));
       const { examples, dropped } = await readExamples(files, task);
       using taskModel = loadTaskModel(model);
-      const scores = evaluateTask(taskModel, examples, scoring);
-      const written =
+      const { scores, rows } = evaluateTask(taskModel, examples, scoring);
+      const texts =
         taskModel instanceof PlugGenerator && settings.written > 0
           ? await writtenScores(taskModel, examples as GenerationExample[], settings.written, scoring)
           : undefined;
+      const made = { files, scores, ...(texts && { written: texts.scores }) };
+      const run = runOfModel(model);
+      let kept: string | undefined;
+      if (run !== undefined) {
+        const name = evaluationName(settings.data ?? [], files, settings.split);
+        const predicted = texts?.rows ?? rows;
+        if (predicted.length > 0) writeErrors(run, name, task, examples, predicted);
+        kept = keepEvaluation(run, name, { task, model, ...made });
+      }
       const labels = task.kind === 'classification' && { labels: task.labels };
-      return { model, task: task.name, ...labels, files, dropped, scores, ...(written && { written }) };
+      return { model, task: task.name, ...labels, dropped, ...made, ...(kept !== undefined && { kept }) };
     },
     render(result) {
       if ('board' in result) return describeBoard(result.board);
@@ -204,7 +223,8 @@ export function registerEvaluate(program: Command): void {
       }
       const left = result.dropped > 0 ? `\n${result.dropped} rows left out for their label` : '';
       const written = result.written ? `\n${describeWritten(result.written)}` : '';
-      return describeScores(result.scores, result.labels) + written + left;
+      const kept = result.kept === undefined ? '' : `\nKept in ${result.kept}`;
+      return describeScores(result.scores, result.labels) + written + left + kept;
     },
   });
 }

@@ -30,7 +30,10 @@ const schema = z.strictObject({
     .describe(
       'MiB for models that are loaded; others are loaded when they are asked for, in place of idle ones. Default: all are loaded at the start',
     ),
-  runs: z.string().default('runs').describe('folder whose runs clients may have loaded; it need not exist'),
+  runs: z
+    .string()
+    .default('runs')
+    .describe('folder of runs that the studio shows and clients may have loaded; it need not exist'),
   host: z
     .string()
     .default('127.0.0.1')

@@ -7,6 +7,7 @@ import {
   evaluateZeroShot,
   findSplitFiles,
   findTask,
+  keepEvaluation,
   readExamples,
   type ShotScores,
   type SplitName,
@@ -44,7 +45,12 @@ export async function runShots(settings: ShotSettings, signal: AbortSignal): Pro
   if (examples.length === 0)
     throw new ConfigError(`There are no ${settings.split} examples in ${settings.data.join(', ')}.`);
   const told = { task: task.name, shots, calibrated: calibrate };
-  if (shots === 0) return { ...told, ...evaluateZeroShot(model, task, examples, { calibrate }) };
+  const keep = (scores: ShotScores): ShotReport => {
+    const made = { task, model, files: files[settings.split], scores, shots, calibrated: calibrate };
+    if (out !== undefined) keepEvaluation(out, settings.split, made);
+    return { ...told, ...scores };
+  };
+  if (shots === 0) return keep(evaluateZeroShot(model, task, examples, { calibrate }));
   if (out === undefined) throw new ConfigError('--shots above 0 trains: name a run folder with --out.');
   let progress: ReturnType<typeof createProgress> | undefined;
   const scores = await evaluateFewShot(
@@ -66,7 +72,7 @@ export async function runShots(settings: ShotSettings, signal: AbortSignal): Pro
     signal,
   );
   progress?.finish();
-  return scores && { ...told, ...scores };
+  return scores && keep(scores);
 }
 
 export function describeShots({ task, shots, calibrated, trained, ...scores }: ShotReport): string {

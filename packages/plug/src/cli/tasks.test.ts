@@ -80,6 +80,15 @@ describe('an own task', () => {
     );
     assert.equal(scores.scores.accuracy, (3 - browsed.wrong) / 3);
     assert.ok(scores.scores.interval.low <= scores.scores.accuracy);
+    const kept = JSON.parse(readFileSync(join(tuned, 'evaluations', 'dev.json'), 'utf8'));
+    assert.deepEqual(kept.scores, scores.scores);
+    assert.equal(kept.task.name, 'mood');
+    assert.deepEqual(
+      readFileSync(join(tuned, 'errors', 'dev.jsonl'), 'utf8')
+        .split('\n')
+        .filter(Boolean),
+      lines,
+    );
 
     const refused = await plug([
       'finetune',

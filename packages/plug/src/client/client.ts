@@ -82,7 +82,7 @@ export class OpenPlugClient {
     request: GenerateRequest,
     options?: CallOptions,
   ): AsyncGenerator<GenerateEvent, void, undefined> {
-    const { body } = await this.#request('/v1/generate', { ...request, stream: true }, options);
+    const { body } = await this.request('/v1/generate', { ...request, stream: true }, options);
     if (!body) throw new ApiError('The answer is empty.', 0);
     try {
       for await (const data of readEvents(body)) {
@@ -109,7 +109,7 @@ export class OpenPlugClient {
 
   /** The server checks its answers by the schemas that the types are made of. */
   async #json<Answer>(path: string, body: object | undefined, options?: CallOptions): Promise<Answer> {
-    const response = await this.#request(path, body, options);
+    const response = await this.request(path, body, options);
     try {
       return (await response.json()) as Answer;
     } catch (error) {
@@ -117,7 +117,8 @@ export class OpenPlugClient {
     }
   }
 
-  async #request(path: string, body: object | undefined, options: CallOptions = {}): Promise<Response> {
+  /** Any other route: GET without a body, POST with one. */
+  async request(path: string, body?: object, options: CallOptions = {}): Promise<Response> {
     const init = {
       ...(options.signal && { signal: options.signal }),
       ...(body && { method: 'POST', body: JSON.stringify(body) }),

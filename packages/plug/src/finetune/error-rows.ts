@@ -1,4 +1,7 @@
 // Predictions beside what was right, for people to browse.
+import { mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import writeFileAtomic from 'write-file-atomic';
 import { spanScores } from '../evaluate/index.js';
 import type { TaskExample, TaskInput } from './examples.js';
 import type { PredictedRow } from './kinds.js';
@@ -32,6 +35,20 @@ export function errorsFirst(rows: readonly BrowsedRow[]): BrowsedRow[] {
   return rows
     .filter(({ correct }) => correct === false)
     .sort((a, b) => (b.probability ?? 0) - (a.probability ?? 0));
+}
+
+/** Leaves in a run folder what its model got wrong of a split, as JSON lines in the order of `errorsFirst`. */
+export function writeErrors(
+  run: string,
+  name: string,
+  task: FinetuneTask,
+  examples: readonly TaskExample[],
+  rows: readonly PredictedRow[],
+): void {
+  mkdirSync(join(run, 'errors'), { recursive: true });
+  const wrong = errorsFirst(browsedRows(task, examples, rows));
+  const lines = wrong.map((row) => `${JSON.stringify(row)}\n`).join('');
+  writeFileAtomic.sync(join(run, 'errors', `${name}.jsonl`), lines);
 }
 
 const inputFields = new Set(['text', 'textPair', 'candidates', 'question', 'context', 'source']);

@@ -36,6 +36,8 @@ export interface ClassifierEvaluation {
   scores: ClassifierScores;
   /** Label index for each example. */
   predictions: Int32Array;
+  /** Of the predicted labels. */
+  probabilities: Float64Array;
 }
 
 /** @throws ConfigError without examples */
@@ -67,6 +69,7 @@ export function evaluateClassifier(
       truncated,
     },
     predictions,
+    probabilities: Float64Array.from(predicted, (each) => each.probabilities[each.labelIndex]!),
   };
 }
 

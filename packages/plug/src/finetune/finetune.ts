@@ -1,5 +1,5 @@
 // One fine-tuning run, from a task, its examples and settings to a finished run folder: `model/` is the model of
-// the best evaluation, `result.json` its scores.
+// the best evaluation, `result.json` its scores, `errors/` what it got wrong.
 import { createHash } from 'node:crypto';
 import { existsSync, renameSync, rmSync } from 'node:fs';
 import { availableParallelism, freemem } from 'node:os';
@@ -20,6 +20,7 @@ import {
 } from '../train/index.js';
 import { BestCheckpoint } from './best-checkpoint.js';
 import type { ScoringOptions } from './classifier.js';
+import { writeErrors } from './error-rows.js';
 import { epochEnds } from './example-batches.js';
 import { checkExamples, type ExampleOf, type FinetuneData, type TaskExample } from './examples.js';
 import { batchesOfRun, fitBatch, type StepBatches } from './fit-batch.js';
@@ -154,7 +155,7 @@ export async function finetune<Task extends FinetuneTask>(
     steps: result.step,
     stoppedEarly: result.step < plan.totalSteps,
     plan,
-    ...evaluateSplits<Task>(model, data, { forward, tokensPerBatch: settings.tokensPerBatch }),
+    ...evaluateSplits<Task>(out, data, { forward, tokensPerBatch: settings.tokensPerBatch }),
   };
   writeFileAtomic.sync(resultPath, `${JSON.stringify(scores, null, 2)}\n`);
   return { finished: true, model, alreadyDone: false, ...scores };
@@ -231,15 +232,18 @@ async function mergedFrom(out: string): Promise<string> {
 }
 
 function evaluateSplits<Task extends FinetuneTask>(
-  folder: string,
+  run: string,
   data: FinetuneData<ExampleOf<Task>>,
   options: ScoringOptions,
 ): Partial<Record<'dev' | 'test', ScoresOf<Task>>> {
   const scores: Partial<Record<'dev' | 'test', TaskScores>> = {};
-  using model = loadTaskModel(folder);
+  using model = loadTaskModel(join(run, 'model'));
   for (const split of ['dev', 'test'] as const) {
     const examples = data[split] ?? [];
-    if (examples.length > 0) scores[split] = evaluateTask(model, examples, options);
+    if (examples.length === 0) continue;
+    const made = evaluateTask(model, examples, options);
+    scores[split] = made.scores;
+    if (made.rows.length > 0) writeErrors(run, split, model.task, examples, made.rows);
   }
   return scores as Partial<Record<'dev' | 'test', ScoresOf<Task>>>;
 }

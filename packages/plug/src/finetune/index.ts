@@ -1,7 +1,7 @@
 export { type ChoicePrediction, loadChooser, PlugChooser } from './chooser.js';
 export { loadClassifier, PlugClassifier, type Prediction, type ScoringOptions } from './classifier.js';
 export { describeData, type PlacedExamples } from './data-report.js';
-export { type BrowsedRow, browsedRows, errorsFirst } from './error-rows.js';
+export { type BrowsedRow, browsedRows, errorsFirst, writeErrors } from './error-rows.js';
 export {
   type ChooserEvaluation,
   type ChooserScores,
@@ -44,6 +44,7 @@ export {
   finetune,
 } from './finetune.js';
 export { loadGenerator, PlugGenerator, type TargetScore } from './generator.js';
+export { evaluationName, type KeptEvaluation, keepEvaluation, runOfModel } from './kept-evaluation.js';
 export {
   evaluateTask,
   loadTaskModel,
@@ -51,6 +52,7 @@ export {
   predictRows,
   readTask,
   type ScoresOf,
+  type TaskEvaluation,
   type TaskModel,
   type TaskScores,
   writeTargets,
@@ -68,6 +70,7 @@ export {
   parseTask,
   type SpanTask,
   type TaskKind,
+  taskKinds,
 } from './task.js';
 export { readTaskFile, type TaskFile } from './task-file.js';
 export { builtInTasks, findTask } from './tasks/built-in.js';
@@ -80,7 +83,7 @@ export {
   type Trial,
   type TrialsResult,
 } from './trials.js';
-export { type WrittenScores, writtenScores } from './written-scores.js';
+export { type WrittenEvaluation, type WrittenScores, writtenScores } from './written-scores.js';
 export {
   type PromptedTask,
   predictZeroShot,

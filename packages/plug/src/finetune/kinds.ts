@@ -121,19 +121,53 @@ export function taskObjective(
   return generationObjective(model, data as FinetuneData<GenerationExample>, settings);
 }
 
+/** Scores, and what they were made of. */
+export interface TaskEvaluation {
+  scores: TaskScores;
+  /** In the order of the examples; none of generation, whose targets are scored without writing a text. */
+  rows: PredictedRow[];
+}
+
 /** @throws ConfigError without examples */
 export function evaluateTask(
   model: TaskModel,
   examples: readonly TaskExample[],
   options: ScoringOptions = {},
-): TaskScores {
-  if (model instanceof PlugClassifier)
-    return evaluateClassifier(model, examples as readonly ClassificationExample[], options).scores;
-  if (model instanceof PlugChooser)
-    return evaluateChooser(model, examples as readonly ChoiceExample[], options).scores;
-  if (model instanceof PlugSpanReader)
-    return evaluateSpanReader(model, examples as readonly SpanExample[], options).scores;
-  return evaluateGeneration(model, examples as readonly GenerationExample[], options).scores;
+): TaskEvaluation {
+  const row = rowMaker(examples);
+  if (model instanceof PlugClassifier) {
+    const made = evaluateClassifier(model, examples as readonly ClassificationExample[], options);
+    const rows = Array.from(made.predictions, (label, index) =>
+      row(index, model.task.labels[label]!, made.probabilities[index]),
+    );
+    return { scores: made.scores, rows };
+  }
+  if (model instanceof PlugChooser) {
+    const made = evaluateChooser(model, examples as readonly ChoiceExample[], options);
+    const rows = made.predictions.map(({ choice, probabilities }, index) =>
+      row(index, choice, probabilities[choice]),
+    );
+    return { scores: made.scores, rows };
+  }
+  if (model instanceof PlugSpanReader) {
+    const made = evaluateSpanReader(model, examples as readonly SpanExample[], options);
+    const rows = made.predictions.map(({ answer, probability }, index) => row(index, answer, probability));
+    return { scores: made.scores, rows };
+  }
+  return {
+    scores: evaluateGeneration(model, examples as readonly GenerationExample[], options).scores,
+    rows: [],
+  };
+}
+
+type RowMaker = (index: number, prediction: string | number, probability?: number) => PredictedRow;
+
+function rowMaker(inputs: readonly TaskInput[]): RowMaker {
+  return (index, prediction, probability) => ({
+    id: inputs[index]!.id ?? index,
+    prediction,
+    ...(probability !== undefined && { probability }),
+  });
 }
 
 /** Predictions in the order of the inputs; texts are written greedily. */
@@ -142,11 +176,7 @@ export async function predictRows(
   inputs: readonly TaskInput[],
   options: ScoringOptions = {},
 ): Promise<PredictedRow[]> {
-  const row = (index: number, prediction: string | number, probability?: number): PredictedRow => ({
-    id: inputs[index]!.id ?? index,
-    prediction,
-    ...(probability !== undefined && { probability }),
-  });
+  const row = rowMaker(inputs);
   if (model instanceof PlugClassifier)
     return model
       .predict(inputs as readonly ClassificationInput[], options)

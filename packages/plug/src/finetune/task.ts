@@ -151,6 +151,7 @@ export type SpanTask = z.infer<typeof spanTask>;
 export type GenerationTask = z.infer<typeof generationTask>;
 export type FinetuneTask = ClassificationTask | ChoiceTask | SpanTask | GenerationTask;
 export type TaskKind = FinetuneTask['kind'];
+export const taskKinds = ['classification', 'choice', 'span', 'generation'] as const satisfies TaskKind[];
 /** Words for labels. */
 export type TaskPrompt = z.infer<typeof prompt>;
 

@@ -16,11 +16,12 @@ import { generateRoute } from './routes/generate.js';
 import { modelRoutes } from './routes/models.js';
 import { openAiTextRoutes } from './routes/openai-text.js';
 import { operationRoutes } from './routes/operations.js';
+import { resultRoutes } from './routes/results.js';
 import { understandRoutes } from './routes/understand.js';
 
 export interface ServerOptions {
   readonly models: ModelPool;
-  /** Where runs lie that clients may load; undefined: none may be. */
+  /** Where runs lie that the studio shows and clients may load; undefined: none. */
   readonly runsFolder: string | undefined;
   readonly limits: ServerLimits;
   readonly metrics: ServerMetrics;
@@ -56,6 +57,7 @@ export async function buildServer(
     logger: options.logLevel === 'silent' ? false : { level: options.logLevel },
     logController: new LogController({ disableRequestLogging: true }),
     forceCloseConnections: 'idle',
+    routerOptions: { maxParamLength: 4000 }, // ids of results are paths, of which a Chinese character takes nine bytes
     http: { headersTimeout: headersTimeoutMs, connectionsCheckingInterval: 500 },
   });
   const context = new ServerContext(options.models, options.limits);
@@ -127,6 +129,7 @@ export async function buildServer(
     understandRoutes(routes, context);
     modelRoutes(routes, context, options.runsFolder);
     operationRoutes(routes, context, metrics, () => isDraining);
+    resultRoutes(routes, context, options.runsFolder);
   });
   if (options.studio !== undefined)
     await app.register(fastifyStatic, { root: options.studio, wildcard: false });
