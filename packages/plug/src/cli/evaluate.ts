@@ -20,14 +20,7 @@ import {
   writtenScores,
 } from '../finetune/index.js';
 import { chooseDType } from '../pretrain/index.js';
-import {
-  type BoardReport,
-  describeBoard,
-  describeSubmission,
-  reportBoard,
-  type SubmissionReport,
-  writeSubmission,
-} from './board.js';
+import { type BoardReport, describeBoard, reportBoard } from './board.js';
 import { defineCommand } from './command.js';
 import {
   type ClassifierComparison,
@@ -39,6 +32,7 @@ import {
 import { type CorpusScores, evaluateOnCorpus } from './evaluate-corpus.js';
 import { describeScores, describeWritten } from './finetune-scores.js';
 import { describeShots, runShots, type ShotReport } from './shots.js';
+import { describeSubmission, type SubmissionReport, writeSubmission } from './submission.js';
 
 const schema = z.strictObject({
   model: z.string().optional().describe('model folder, or the folder of a run that has made a model'),
@@ -136,7 +130,7 @@ export function registerEvaluate(program: Command): void {
       ['plug evaluate --board runs/afqmc runs/tnews', 'two of the seven tasks beside the published rows'],
       [
         'plug evaluate --submission clue.zip runs/afqmc runs/tnews --data data/clue',
-        'predictions for data/clue/afqmc/test.json and data/clue/tnews/test.json, as the site takes them',
+        'predictions for data/clue/afqmc/test.json and data/clue/tnews/test1.1.json, as the site takes them',
       ],
       ['plug evaluate --model runs/ocnli --data own.jsonl --json', 'own examples, one JSON object'],
       ['plug evaluate --model runs/quickstart/stage2 --corpus runs/quickstart/corpus', 'held-out text'],

@@ -1,6 +1,6 @@
 // From an own task file to predictions, errors, the board and a submission, by the real program.
 import assert from 'node:assert/strict';
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { unzipSync } from 'fflate';
@@ -141,6 +141,22 @@ describe('the board', () => {
     const chosen = JSON.parse(Buffer.from(files['chid11_predict.json']!).toString());
     assert.deepEqual(Object.keys(chosen), ['#idiom000001#', '#idiom000002#']);
     const absent = await plug(['evaluate', '--submission', zip, ...runs, '--data', join(folder, 'out')]);
-    assert.match(absent.stderr, /No test file for csl: looked for/);
+    assert.match(
+      absent.stderr,
+      /No test file for csl, tnews, chid: looked in .*for csl the name is test.json/,
+    );
+
+    rmSync(join(folder, 'clue', 'tnews'), { recursive: true });
+    const partial = await plug(['evaluate', '--submission', zip, ...runs, '--data', join(folder, 'clue')]);
+    assert.equal(partial.status, 0, partial.stderr);
+    assert.match(
+      partial.stdout,
+      /A partial board, without\n {2}afqmc: no run of it was named\n {2}tnews: no test/,
+    );
+    assert.doesNotMatch(partial.stdout, /without.*\b(csl|chid|drcd|fewclue)/s);
+    assert.deepEqual(Object.keys(unzipSync(readFileSync(zip))).sort(), [
+      'chid11_predict.json',
+      'csl_predict.json',
+    ]);
   });
 });
