@@ -59,7 +59,7 @@ export { type FinetuneSettings, finetuneSchema } from './settings.js';
 export { chooseShots, evaluateFewShot, evaluateZeroShot, type ShotScores } from './shots.js';
 export { loadSpanReader, PlugSpanReader, type SpanPrediction } from './span-reader.js';
 export { findSiteTest, findSplitFiles, type SplitName, splitNames } from './split-files.js';
-export { submissionFile, submissionZip, type TaskPredictions } from './submission.js';
+export { submissionFile, submissionName, submissionZip, type TaskPredictions } from './submission.js';
 export {
   type ChoiceTask,
   type ClassificationTask,

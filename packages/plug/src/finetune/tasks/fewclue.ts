@@ -12,6 +12,8 @@ const siteFile = (name: string) => ({
   file: `${name}_predict.json`,
   form: 'lines' as const,
   test: ['test.json'],
+  // The five small training splits, and all of them together.
+  parts: ['0', '1', '2', '3', '4', 'all'],
 });
 
 /** Small data takes many passes. */
