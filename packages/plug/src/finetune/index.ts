@@ -55,6 +55,8 @@ export {
   type TaskScores,
   writeTargets,
 } from './kinds.js';
+export { type SearchResult, type SearchTrial, searchBest } from './search.js';
+export { searchChanges } from './search-space.js';
 export { type FinetuneSettings, finetuneSchema } from './settings.js';
 export { chooseShots, evaluateFewShot, evaluateZeroShot, type ShotScores } from './shots.js';
 export { loadSpanReader, PlugSpanReader, type SpanPrediction } from './span-reader.js';
@@ -74,7 +76,6 @@ export { builtInTasks, findTask } from './tasks/built-in.js';
 export {
   runTrials,
   type Spread,
-  searchChanges,
   seedChanges,
   spreadOf,
   type Trial,
