@@ -28,6 +28,7 @@ export {
 export {
   adapterPrefix,
   adapterProduct,
+  countAdapters,
   frozenLayers,
   isAdapter,
   LoraLayers,

@@ -24,6 +24,8 @@ export interface LinearLayers {
   readonly precision?: nn.Precision;
   /** Whether a parameter is trained. Default: all of layers without a precision. */
   trains?(name: string): boolean;
+  /** Dtype that weights of linear layers which are not trained are held in. Default: the other parameters'. */
+  readonly frozenDType?: DType;
   /** The adapters beside these layers, if there are any. */
   readonly lora?: LoraSettings;
   /** A layer with a bias, of the parameters `weight` [out, in] and `bias` [out] in `scope`. */
