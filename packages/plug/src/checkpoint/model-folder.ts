@@ -16,6 +16,7 @@ import {
   parsePlugConfig,
   plugConfig,
   plugConfigToJson,
+  promptParameter,
   storedLayers,
   storedParameters,
   trainableLayers,
@@ -43,7 +44,7 @@ export interface LoadOptions {
   encoderOnly?: boolean;
   /** How linear layers are made, in place of what `precision` says: for training a part of the model. */
   layers?: LinearLayers;
-  /** Where adapters come from that `layers` have. */
+  /** Where adapters come from that `layers` have, and prompt vectors that `changes` ask for. */
   adapters?: ParameterSource;
 }
 
@@ -106,7 +107,8 @@ export function loadModel(folder: string, options: LoadOptions = {}): PlugModel 
   return scope(() => {
     const source = storedParameters(weights, path, dtype);
     const { adapters } = options;
-    const parameters = adapters ? choosingParameters([adapterPrefix], adapters, source) : source;
+    const isNew = weights.has(promptParameter) ? [adapterPrefix] : [adapterPrefix, promptParameter];
+    const parameters = adapters ? choosingParameters(isNew, adapters, source) : source;
     const model = new PlugModel(config, parameters, layers);
     if (!stored) checkTied(weights, path);
     const extra = weights

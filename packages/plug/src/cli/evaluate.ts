@@ -9,6 +9,7 @@ import {
   evaluateTask,
   type FinetuneTask,
   findSplitFiles,
+  finetuneSchema,
   type GenerationExample,
   loadTaskModel,
   PlugGenerator,
@@ -55,6 +56,16 @@ const schema = z.strictObject({
     ),
   task: z.string().optional().describe('with --shots: name of a task, or a task file'),
   out: z.string().optional().describe('with --shots above 0: run folder of the training'),
+  promptTokens: finetuneSchema.shape.promptTokens.describe(
+    'with --shots above 0: this many trained vectors in front of every text (P-tuning), 20 is usual; 0: none',
+  ),
+  promptOnly: finetuneSchema.shape.promptOnly.describe(
+    'with --prompt-tokens: train them alone, on a frozen model',
+  ),
+  epochs: finetuneSchema.shape.epochs.describe(
+    "with --shots above 0: passes over the examples; default: the task's",
+  ),
+  learningRate: finetuneSchema.shape.learningRate.describe('with --shots above 0: as for plug finetune'),
   seed: z.int().min(0).default(1).describe('with --shots: chooses the examples and keys the training'),
   calibrate: z
     .boolean()
@@ -126,6 +137,10 @@ export function registerEvaluate(program: Command): void {
       [
         'plug evaluate --shots 0 --task fewclue-tnews --model runs/quickstart --data data/tnews --split test',
         'without any training: labels by how probable their words are',
+      ],
+      [
+        'plug evaluate --shots 16 --prompt-tokens 20 --task fewclue-tnews --model runs/quickstart --data data/tnews --out runs/few',
+        'after 16 examples of each label, with trained prompt vectors',
       ],
       ['plug evaluate --board runs/afqmc runs/tnews', 'two of the seven tasks beside the published rows'],
       [

@@ -30,12 +30,19 @@ describe('fitBatch', () => {
   });
 
   it('counts gradients and moments of what is trained alone', () => {
-    const settings = { headOnly: false, loraRank: 8, loraTargets: ['query_key_value'] };
+    const settings = {
+      headOnly: false,
+      loraRank: 8,
+      loraTargets: ['query_key_value'],
+      promptOnly: false,
+      promptTokens: 0,
+    };
     const hidden = config.hiddenSize;
     const trained = trainedBeside(config, settings);
     assert.equal(trained, config.numHiddenLayers * 8 * (hidden + 3 * hidden));
     assert.equal(trainedBeside(config, { ...settings, loraRank: 0 }), undefined);
     assert.equal(trainedBeside(config, { ...settings, headOnly: true, loraRank: 0 }), 0);
+    assert.equal(trainedBeside(config, { ...settings, promptOnly: true, promptTokens: 20 }), 20 * hidden);
     const free = 3e9;
     const whole = fitBatch(config, work, free).tokensPerBatch;
     assert.ok(fitBatch(config, { ...work, trained }, free).tokensPerBatch > whole);

@@ -24,9 +24,13 @@ export interface FittedWork extends StepBatches {
 /** What is trained in place of the model; undefined when all of it is. A head alone is next to nothing. */
 export function trainedBeside(
   config: PlugConfig,
-  settings: Pick<ResolvedFinetuneSettings, 'headOnly' | 'loraRank' | 'loraTargets'>,
+  settings: Pick<
+    ResolvedFinetuneSettings,
+    'headOnly' | 'loraRank' | 'loraTargets' | 'promptOnly' | 'promptTokens'
+  >,
 ): number | undefined {
   if (settings.headOnly) return 0;
+  if (settings.promptOnly) return settings.promptTokens * config.hiddenSize;
   if (settings.loraRank === 0) return undefined;
   return countAdapters(config, { rank: settings.loraRank, targets: settings.loraTargets });
 }
