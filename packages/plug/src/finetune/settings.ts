@@ -65,6 +65,12 @@ export const finetuneSchema = z.strictObject({
     .positive()
     .optional()
     .describe('adapters are scaled by this over their rank; default: 2 × rank'),
+  loraDropout: z
+    .number()
+    .min(0)
+    .lt(1)
+    .default(0)
+    .describe("share of the adapters' inputs that is dropped in training, 0.05 to 0.1 is usual; 0: none"),
   loraTargets: z
     .array(z.string())
     .default([])
@@ -197,6 +203,8 @@ function checkPrompt(settings: z.output<typeof finetuneSchema>, { name, kind }: 
 /** @throws ConfigError for what contradicts each other, or the kind of task */
 function checkMethods(settings: z.output<typeof finetuneSchema>, { name, kind }: FinetuneTask): void {
   const { loraRank, headOnly, fromScratch, labelSmoothing, rDrop, initialHead } = settings;
+  if (settings.loraDropout > 0 && loraRank === 0)
+    throw new ConfigError('loraDropout is of adapters: say with loraRank how wide they are.');
   if (headOnly && loraRank > 0)
     throw new ConfigError('headOnly trains no adapters: leave it out, or loraRank.');
   if (headOnly && kind === 'generation')

@@ -89,10 +89,11 @@ function loadForTraining(
 ): PlugModel {
   const changes = changesOf(settings);
   if (settings.promptTokens > 0) return loadWithPrompt(folder, settings, changes);
-  const { loraRank: rank, loraAlpha: alpha, loraTargets: targets, headOnly, seed } = settings;
+  const { loraRank: rank, loraAlpha: alpha, loraTargets: targets, loraDropout: dropout } = settings;
+  const { headOnly, seed } = settings;
   if (headOnly) return loadModel(folder, { ...options, changes, layers: frozenLayers });
   if (rank === 0) return loadModel(folder, { ...options, changes });
-  const layers = new LoraLayers({ rank, alpha, targets, base: folder }, chooseDType(settings.dtype));
+  const layers = new LoraLayers({ rank, alpha, targets, dropout, base: folder }, chooseDType(settings.dtype));
   const model = loadModel(folder, { ...options, changes, layers, adapters: newParameters(seed) });
   try {
     layers.checkTargets();

@@ -15,6 +15,8 @@ export interface LoraSettings {
   alpha: number;
   /** Ends of the names of adapted layers, `query_key_value` or `output.dense`; empty: all linear layers. */
   targets: readonly string[];
+  /** Share of an adapter's inputs that is dropped in training. Default 0. */
+  dropout?: number;
   /** Folder of the model that is adapted. */
   base: string;
 }
@@ -65,10 +67,14 @@ export class LoraLayers implements LinearLayers {
       std: 1 / Math.sqrt(3 * inputSize),
     });
     const up = adapters.in('lora_B').get('weight', [outputSize, this.lora.rank], 'zeros');
-    const scale = this.lora.alpha / this.lora.rank;
+    const { alpha, rank, dropout = 0 } = this.lora;
+    const scale = alpha / rank;
+    const index = this.#names.length;
     return {
-      forward(x, activation) {
-        const learned = nn.linear(nn.linear(x, down), up).mul(scale);
+      forward(x, activation, sites) {
+        const rate = sites?.rate(dropout) ?? 0;
+        const kept = rate > 0 ? nn.dropout(x, rate, sites!.adapter(index)) : x;
+        const learned = nn.linear(nn.linear(kept, down), up).mul(scale);
         return activated(nn.linear(x, weight).add(learned), bias, activation);
       },
     };
