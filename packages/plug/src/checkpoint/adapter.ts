@@ -47,7 +47,7 @@ export function hasAdapter(folder: string): boolean {
  */
 export function saveAdapter(
   folder: string,
-  { base, rank, alpha, targets }: LoraSettings,
+  { base, rank, alpha, targets, dropout = 0 }: LoraSettings,
   parameters: ReadonlyMap<string, Tensor>,
 ): void {
   mkdirSync(folder, { recursive: true });
@@ -58,7 +58,7 @@ export function saveAdapter(
     base_model_name_or_path: resolve(base),
     r: rank,
     lora_alpha: alpha,
-    lora_dropout: 0,
+    lora_dropout: dropout,
     target_modules: targets.length > 0 ? targets : 'all-linear',
     bias: 'none',
     fan_in_fan_out: false,

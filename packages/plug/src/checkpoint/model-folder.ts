@@ -16,14 +16,16 @@ import {
   parsePlugConfig,
   plugConfig,
   plugConfigToJson,
+  promptParameter,
   storedLayers,
   storedParameters,
   trainableLayers,
 } from '../model/index.js';
-import { openMergedWeights, saveAdapter } from './adapter.js';
+import { hasAdapter, openMergedWeights, saveAdapter } from './adapter.js';
+import { bytesToLoad } from './load-memory.js';
 import type { TensorSource } from './tensor-source.js';
 import { indexFile, weightsFile } from './weight-files.js';
-import { bytesOf, parseQuantization, type StoredPrecision, tiedName } from './weight-format.js';
+import { parseQuantization, type StoredPrecision, tiedName } from './weight-format.js';
 
 const embeddingName = 'bert.embeddings.word_embeddings.weight';
 
@@ -42,7 +44,7 @@ export interface LoadOptions {
   encoderOnly?: boolean;
   /** How linear layers are made, in place of what `precision` says: for training a part of the model. */
   layers?: LinearLayers;
-  /** Where adapters come from that `layers` have. */
+  /** Where adapters come from that `layers` have, and prompt vectors that `changes` ask for. */
   adapters?: ParameterSource;
 }
 
@@ -95,15 +97,20 @@ export function loadModel(folder: string, options: LoadOptions = {}): PlugModel 
   const layers = options.layers && !stored ? options.layers : layersFor(folder, stored, precision);
   using weights = openMergedWeights(folder, config);
   const { path } = weights;
-  if (!stored) checkMemory(weights, dtype);
+  const leftOut = (name: string): boolean => encoderOnly && name.startsWith('decoder.');
+  if (!stored) {
+    // Adapters that the folder has are merged into copies.
+    const held = hasAdapter(folder) ? trainableLayers : layers;
+    checkMemory(bytesToLoad(weights, dtype, held, leftOut), path, dtype);
+  }
   // The scope frees what was already read when the file turns out not to fit.
   return scope(() => {
     const source = storedParameters(weights, path, dtype);
     const { adapters } = options;
-    const parameters = adapters ? choosingParameters([adapterPrefix], adapters, source) : source;
+    const isNew = weights.has(promptParameter) ? [adapterPrefix] : [adapterPrefix, promptParameter];
+    const parameters = adapters ? choosingParameters(isNew, adapters, source) : source;
     const model = new PlugModel(config, parameters, layers);
     if (!stored) checkTied(weights, path);
-    const leftOut = (name: string): boolean => encoderOnly && name.startsWith('decoder.');
     const extra = weights
       .names()
       .filter((name) => !source.used.has(name) && name !== tiedName && !leftOut(name));
@@ -131,14 +138,10 @@ function layersFor(
   );
 }
 
-/** Plain weights are copied into memory, at least once. */
-function checkMemory(weights: TensorSource, dtype: DType): void {
-  const bytes = weights
-    .names()
-    .reduce((total, name) => total + bytesOf({ dtype, shape: weights.info(name).shape }), 0);
+function checkMemory(bytes: number, path: string, dtype: DType): void {
   if (bytes > freemem())
     throw new CheckpointError(
-      `${weights.path} takes ${(bytes / 1e9).toFixed(1)} GB in memory as ${dtype}, ` +
+      `${path} takes ${(bytes / 1e9).toFixed(1)} GB in memory as ${dtype}, ` +
         `but ${(freemem() / 1e9).toFixed(1)} GB are free. \`plug quantize\` makes a folder that is used where it is on disk.`,
     );
 }

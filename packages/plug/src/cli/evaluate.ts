@@ -10,6 +10,7 @@ import {
   evaluationName,
   type FinetuneTask,
   findSplitFiles,
+  finetuneSchema,
   type GenerationExample,
   keepEvaluation,
   loadTaskModel,
@@ -24,14 +25,7 @@ import {
   writtenScores,
 } from '../finetune/index.js';
 import { chooseDType } from '../pretrain/index.js';
-import {
-  type BoardReport,
-  describeBoard,
-  describeSubmission,
-  reportBoard,
-  type SubmissionReport,
-  writeSubmission,
-} from './board.js';
+import { type BoardReport, describeBoard, reportBoard } from './board.js';
 import { defineCommand } from './command.js';
 import {
   type ClassifierComparison,
@@ -43,6 +37,7 @@ import {
 import { type CorpusScores, evaluateOnCorpus } from './evaluate-corpus.js';
 import { describeScores, describeWritten } from './finetune-scores.js';
 import { describeShots, runShots, type ShotReport } from './shots.js';
+import { describeSubmission, type SubmissionReport, writeSubmission } from './submission.js';
 
 const schema = z.strictObject({
   model: z.string().optional().describe('model folder, or the folder of a run that has made a model'),
@@ -68,6 +63,16 @@ const schema = z.strictObject({
     .string()
     .optional()
     .describe('with --shots: folder to leave the scores in; above 0 the run folder of the training'),
+  promptTokens: finetuneSchema.shape.promptTokens.describe(
+    'with --shots above 0: this many trained vectors in front of every text (P-tuning), 20 is usual; 0: none',
+  ),
+  promptOnly: finetuneSchema.shape.promptOnly.describe(
+    'with --prompt-tokens: train them alone, on a frozen model',
+  ),
+  epochs: finetuneSchema.shape.epochs.describe(
+    "with --shots above 0: passes over the examples; default: the task's",
+  ),
+  learningRate: finetuneSchema.shape.learningRate.describe('with --shots above 0: as for plug finetune'),
   seed: z.int().min(0).default(1).describe('with --shots: chooses the examples and keys the training'),
   calibrate: z
     .boolean()
@@ -143,10 +148,14 @@ export function registerEvaluate(program: Command): void {
         'plug evaluate --shots 0 --task fewclue-tnews --model runs/quickstart --data data/tnews --split test',
         'without any training: labels by how probable their words are',
       ],
+      [
+        'plug evaluate --shots 16 --prompt-tokens 20 --task fewclue-tnews --model runs/quickstart --data data/tnews --out runs/few',
+        'after 16 examples of each label, with trained prompt vectors',
+      ],
       ['plug evaluate --board runs/afqmc runs/tnews', 'two of the seven tasks beside the published rows'],
       [
         'plug evaluate --submission clue.zip runs/afqmc runs/tnews --data data/clue',
-        'predictions for data/clue/afqmc/test.json and data/clue/tnews/test.json, as the site takes them',
+        'predictions for data/clue/afqmc/test.json and data/clue/tnews/test1.1.json, as the site takes them',
       ],
       ['plug evaluate --model runs/ocnli --data own.jsonl --json', 'own examples, one JSON object'],
       ['plug evaluate --model runs/quickstart/stage2 --corpus runs/quickstart/corpus', 'held-out text'],

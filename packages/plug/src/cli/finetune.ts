@@ -15,7 +15,9 @@ import {
   finetuneSchema,
   readExamples,
   runTrials,
+  type SearchResult,
   type Spread,
+  searchBest,
   searchChanges,
   seedChanges,
   splitNames,
@@ -48,6 +50,10 @@ const schema = z.strictObject({
       'JSON file with a space of settings, {"learningRate": [1e-4, 3e-4]}: one run for each combination',
     ),
   trials: z.int().min(1).optional().describe('with --search: this many combinations, drawn at random'),
+  halving: z
+    .boolean()
+    .default(true)
+    .describe('with --search: stop the worse half of the runs on dev after evaluations 1, 2, 4, …'),
   ...finetuneSchema.shape,
 });
 
@@ -82,45 +88,46 @@ export function registerFinetune(program: Command): void {
       ],
     ],
     async run({ settings: given, words, signal }) {
-      const { task: named, data: paths, seeds, search, trials, ...settings } = given;
+      const { task: named, data: paths, seeds, search, trials, halving, ...settings } = given;
       const task = findTask(taskName(words, named));
       const { data, notes } = await readData(paths, task);
-      const changes = trialChanges({ seeds, search, trials, seed: settings.seed });
-      if (!changes) {
+      checkAsked({ seeds, search, trials });
+      const of = { run: settings.out, task: task.name };
+      if (search === undefined && seeds === 1) {
         const listener = listenerFor(`finetune ${task.name}`, notes, settings.tokensPerBatch);
         const result = await finetune(task, data, settings, listener, signal);
         listener.finish();
-        return { run: settings.out, task: task.name, ...result, notes };
+        return { ...of, ...result, notes };
       }
       let listener: ReturnType<typeof listenerFor> | undefined;
-      const result = await runTrials(
-        task,
-        data,
-        settings,
-        changes,
-        (index, of) => {
-          listener?.finish();
-          listener = listenerFor(
-            `finetune ${task.name}, run ${index + 1} of ${of}`,
-            notes,
-            settings.tokensPerBatch,
-          );
-          return listener;
-        },
-        signal,
-      );
-      listener?.finish();
-      return {
-        run: settings.out,
-        task: task.name,
-        metric: task.metric,
-        ...result,
-        notes: [...new Set(notes)],
+      const onStart = (index: number, count: number): FinetuneListener => {
+        listener?.finish();
+        const label = `finetune ${task.name}, run ${index + 1} of ${count}`;
+        listener = listenerFor(label, notes, settings.tokensPerBatch);
+        return listener;
       };
+      try {
+        const result =
+          search === undefined
+            ? await runTrials(task, data, settings, seedChanges(settings.seed, seeds), onStart, signal)
+            : await searchBest(
+                task,
+                data,
+                settings,
+                searchChanges(search, trials, settings.seed),
+                halving,
+                onStart,
+                signal,
+              );
+        return { ...of, metric: task.metric, ...result, notes: [...new Set(notes)] };
+      } finally {
+        listener?.finish();
+      }
     },
     render(result) {
       if ('of' in result)
         return `Stopped after ${result.done} of ${result.of} runs; all is saved. The same command continues from there.`;
+      if ('scores' in result) return [describeSearch(result), ...result.notes].join('\n');
       if ('trials' in result) return [describeTrials(result), ...result.notes].join('\n');
       if (!result.finished)
         return `Stopped after step ${result.step}; all is saved. The same command continues from there.`;
@@ -167,14 +174,9 @@ async function readData(paths: readonly string[], task: FinetuneTask) {
   return { data, notes };
 }
 
-/** Undefined for one run. */
-function trialChanges(asked: {
-  seeds: number;
-  search: string | undefined;
-  trials: number | undefined;
-  seed: number;
-}): Map<string, Partial<FinetuneSettings>> | undefined {
-  const { seeds, search, trials, seed } = asked;
+/** @throws ConfigError for what does not go together */
+function checkAsked(asked: { seeds: number; search: string | undefined; trials: number | undefined }): void {
+  const { seeds, search, trials } = asked;
   if (trials !== undefined && search === undefined)
     throw new ConfigError(
       '--trials says how many combinations of --search are tried: give a space with --search.',
@@ -183,8 +185,6 @@ function trialChanges(asked: {
     throw new ConfigError(
       '--search and --seeds: search first, then run the best settings with several seeds.',
     );
-  if (search !== undefined) return searchChanges(search, trials, seed);
-  return seeds > 1 ? seedChanges(seed, seeds) : undefined;
 }
 
 function listenerFor(label: string, notes: string[], asked: number): FinetuneListener & { finish(): void } {
@@ -224,21 +224,50 @@ function describeTrials({
   best,
   metric,
 }: Extract<TrialsResult<FinetuneTask>, { finished: true }> & { metric: string }): string {
-  const columns = ['settings', `dev ${metric}`, `test ${metric}`, 'steps'].map((header, index) => ({
-    header,
-    align: index === 0 ? ('left' as const) : ('right' as const),
-  }));
   const shown = (spread: Spread | undefined, index: number): string =>
     spread?.values[index]?.toFixed(4) ?? '–';
   const rows = trials.map(({ settings, steps }, index) => [
-    `${Object.entries(settings)
-      .map(([name, value]) => `${name} ${value}`)
-      .join(', ')}${index === best ? ' (best)' : ''}`,
+    settingsName(settings, index === best),
     shown(dev, index),
     shown(test, index),
     `${steps}`,
   ]);
   const mean = (spread: Spread | undefined): string =>
     spread ? `${spread.mean.toFixed(4)} ± ${spread.standardDeviation.toFixed(4)}` : '–';
-  return terminalTable(columns, [...rows, ['mean ± standard deviation', mean(dev), mean(test), '']]);
+  return terminalTable(columnsOf(`dev ${metric}`, `test ${metric}`, 'steps'), [
+    ...rows,
+    ['mean ± standard deviation', mean(dev), mean(test), ''],
+  ]);
+}
+
+function describeSearch({
+  trials,
+  best,
+  model,
+  scores,
+  metric,
+}: Extract<SearchResult<FinetuneTask>, { finished: true }> & { metric: string }): string {
+  const rows = trials.map((trial, index) => [
+    settingsName(trial.settings, index === best),
+    Number(trial.best?.[metric] ?? Number.NaN).toFixed(4),
+    trial.stopped ? `stopped after ${trial.evaluations}` : `${trial.evaluations}`,
+  ]);
+  return [
+    terminalTable(columnsOf(`best dev ${metric}`, 'evaluations'), rows).trimEnd(),
+    `Model of the best: ${model}`,
+    ...(scores.dev ? ['', `dev: ${describeScores(scores.dev, undefined)}`] : []),
+    ...(scores.test ? ['', `test: ${describeScores(scores.test, undefined)}`] : []),
+  ].join('\n');
+}
+
+function settingsName(settings: Partial<FinetuneSettings>, isBest: boolean): string {
+  const named = Object.entries(settings).map(([name, value]) => `${name} ${value}`);
+  return `${named.join(', ')}${isBest ? ' (best)' : ''}`;
+}
+
+function columnsOf(...headers: string[]): { header: string; align: 'left' | 'right' }[] {
+  return [
+    { header: 'settings', align: 'left' },
+    ...headers.map((header) => ({ header, align: 'right' as const })),
+  ];
 }

@@ -23,6 +23,10 @@ export interface ShotSettings {
   out?: string | undefined;
   seed: number;
   calibrate: boolean;
+  promptTokens: number;
+  promptOnly: boolean;
+  epochs?: number | undefined;
+  learningRate?: number | undefined;
 }
 
 export interface ShotReport extends ShotScores {
@@ -33,7 +37,7 @@ export interface ShotReport extends ShotScores {
 
 /** Undefined when training was interrupted. */
 export async function runShots(settings: ShotSettings, signal: AbortSignal): Promise<ShotReport | undefined> {
-  const { model, shots, out, seed, calibrate } = settings;
+  const { model, shots, out, seed, calibrate, promptTokens, promptOnly, epochs, learningRate } = settings;
   if (settings.task === undefined) throw new ConfigError('--shots needs a --task, and the --data of it.');
   const task = findTask(settings.task);
   if (task.kind !== 'classification' && task.kind !== 'choice')
@@ -45,6 +49,8 @@ export async function runShots(settings: ShotSettings, signal: AbortSignal): Pro
   if (examples.length === 0)
     throw new ConfigError(`There are no ${settings.split} examples in ${settings.data.join(', ')}.`);
   const told = { task: task.name, shots, calibrated: calibrate };
+  if (shots === 0 && promptTokens > 0)
+    throw new ConfigError('--prompt-tokens are trained: give --shots above 0 with them.');
   const keep = (scores: ShotScores): ShotReport => {
     const made = { task, model, files: files[settings.split], scores, shots, calibrated: calibrate };
     if (out !== undefined) keepEvaluation(out, settings.split, made);
@@ -57,7 +63,7 @@ export async function runShots(settings: ShotSettings, signal: AbortSignal): Pro
     task,
     await read('train'),
     examples,
-    { model, out, seed, shots },
+    { model, out, seed, shots, promptTokens, promptOnly, epochs, learningRate },
     { calibrate },
     {
       onPlan: ({ totalSteps }) => {

@@ -1,12 +1,13 @@
 // From an own task file to predictions, errors, the board and a submission, by the real program.
 import assert from 'node:assert/strict';
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { unzipSync } from 'fflate';
 import { temporaryFolder, writeTestModel } from '../finetune/finetune.test-support.js';
 import { findTask } from '../finetune/index.js';
 import { writeOfficialFiles } from '../finetune/tasks/built-in.test-data.js';
+import { assertSiteFile, siteFiles } from '../finetune/tasks/site-layouts.test-data.js';
 import { plug } from './program.test-support.js';
 
 async function json<Result>(...parameters: string[]): Promise<Result> {
@@ -150,6 +151,66 @@ describe('the board', () => {
     const chosen = JSON.parse(Buffer.from(files['chid11_predict.json']!).toString());
     assert.deepEqual(Object.keys(chosen), ['#idiom000001#', '#idiom000002#']);
     const absent = await plug(['evaluate', '--submission', zip, ...runs, '--data', join(folder, 'out')]);
-    assert.match(absent.stderr, /No test file for csl: looked for/);
+    assert.match(
+      absent.stderr,
+      /No test file for csl, tnews, chid: looked in .*for csl the name is test.json/,
+    );
+
+    rmSync(join(folder, 'clue', 'tnews'), { recursive: true });
+    const partial = await plug(['evaluate', '--submission', zip, ...runs, '--data', join(folder, 'clue')]);
+    assert.equal(partial.status, 0, partial.stderr);
+    assert.match(
+      partial.stdout,
+      /A partial board, without\n {2}afqmc_predict.json \(afqmc\): no run of it was named\n {2}tnews11_predict.json \(tnews\): no test/,
+    );
+    assert.doesNotMatch(partial.stdout, /without.*\b(csl|chid|drcd|fewclue)/s);
+    assert.deepEqual(Object.keys(unzipSync(readFileSync(zip))).sort(), [
+      'chid11_predict.json',
+      'csl_predict.json',
+    ]);
+  });
+
+  it('makes FewCLUE’s files, one of each task or one for each of its training splits', async () => {
+    const folder = temporaryFolder();
+    const model = writeTestModel(folder, { maxPositionEmbeddings: 48 });
+    const at = (...names: string[]) => join(folder, ...names);
+    const tune = async (name: string, out: string): Promise<string> => {
+      const task = findTask(name);
+      const data = at('fewclue', name.replace('fewclue-', ''));
+      writeOfficialFiles(data, task);
+      await json('finetune', name, '--model', model, '--data', data, '--out', at(out), ...short);
+      return at(out);
+    };
+    const bustm = await tune('fewclue-bustm', 'bustm-0');
+    const chid = await tune('fewclue-chid', 'chid-all');
+    const zip = at('few.zip');
+    const submit = (...runs: string[]) =>
+      plug(['evaluate', '--submission', zip, ...runs, '--data', at('fewclue'), '--json']);
+    const single = await submit(bustm, chid);
+    assert.equal(single.status, 0, single.stderr);
+    const lackedBy = ({ stdout }: { stdout: string }): number =>
+      (JSON.parse(stdout) as { submission: { leftOut: unknown[] } }).submission.leftOut.length;
+    const files = unzipSync(readFileSync(zip));
+    assert.deepEqual(Object.keys(files).sort(), ['bustm_predict.json', 'chidf_predict.json']);
+    for (const [name, bytes] of Object.entries(files))
+      assertSiteFile(siteFiles.FewCLUE[name]!, Buffer.from(bytes).toString(), [0, 1, 2, 3, 4, 5, 6, 7]);
+    assert.equal(lackedBy(single), 7);
+
+    cpSync(bustm, at('bustm-4'), { recursive: true });
+    const several = await submit(bustm, at('bustm-4'), chid);
+    assert.equal(several.status, 0, several.stderr);
+    assert.deepEqual(Object.keys(unzipSync(readFileSync(zip))).sort(), [
+      'bustm_predict_0.json',
+      'bustm_predict_4.json',
+      'chidf_predict_all.json',
+    ]);
+    assert.equal(lackedBy(several), 9 * 6 - 3);
+    cpSync(bustm, at('other'), { recursive: true });
+    assert.match(
+      (await submit(bustm, at('other'))).stderr,
+      /let the folder end with -0, -1, -2, -3, -4, -all/,
+    );
+    cpSync(bustm, at('more-0'), { recursive: true });
+    assert.match((await submit(bustm, at('more-0'))).stderr, /are both for bustm_predict_0.json/);
   });
 });

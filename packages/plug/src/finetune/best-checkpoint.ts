@@ -18,7 +18,7 @@ export class BestCheckpoint {
   /** Takes the next evaluation; true when it is the best so far. Without a score (no dev set) the last one is. */
   take(line: MetricsLine): boolean {
     const scored = line[this.#metric] !== undefined;
-    const isBest = !scored || this.#best === undefined || this.#isBetter(line, this.#best);
+    const isBest = !scored || this.#best === undefined || isBetter(this.#metric, line, this.#best);
     this.#since = isBest ? 0 : this.#since + 1;
     if (isBest) this.#best = line;
     return isBest;
@@ -38,11 +38,11 @@ export class BestCheckpoint {
   get exhausted(): boolean {
     return this.#patience > 0 && this.#since >= this.#patience;
   }
+}
 
-  /** By the metric; of two equals the one with the smaller loss, and the earlier if that is equal too. */
-  #isBetter(one: MetricsLine, other: MetricsLine): boolean {
-    const [a, b] = [Number(one[this.#metric]), Number(other[this.#metric])];
-    if (this.#metric !== 'loss' && a !== b) return a > b;
-    return Number(one.loss) < Number(other.loss);
-  }
+/** By the metric; of two equals the one with the smaller loss, and the earlier if that is equal too. */
+export function isBetter(metric: FinetuneTask['metric'], one: MetricsLine, other: MetricsLine): boolean {
+  const [a, b] = [Number(one[metric]), Number(other[metric])];
+  if (metric !== 'loss' && a !== b) return a > b;
+  return Number(one.loss) < Number(other.loss);
 }

@@ -54,19 +54,22 @@ export interface EncodedTarget extends Stage2Sample {
 }
 
 /**
- * [CLS] source [SEP] for the encoder; [CLS] target for the decoder, which is to write target [SEP]. A target that
+ * [CLS] source [SEP] for the encoder, with the model's prompt vectors after [CLS]; [CLS] target for the decoder, which is to write target [SEP]. A target that
  * is cut off gets no [SEP]: the model is not told that a text ends where it does not.
- * @param maxLength of the source, special tokens included
+ * @param maxLength of the source, special tokens and prompt vectors included
  * @param maxTargetLength decoder inputs at most
+ * @param vectors what stands for the prompt vectors (`promptIds`)
  */
 export function encodeTarget(
   tokenizer: Tokenizer,
   { source, target }: GenerationExample,
   maxLength: number,
   maxTargetLength: number,
+  vectors: readonly number[] = [],
 ): EncodedTarget {
   const { cls, sep } = tokenizer.special;
-  const { inputIds: sourceIds, truncated } = encodeText(tokenizer, { text: source }, maxLength);
+  const { inputIds, truncated } = encodeText(tokenizer, { text: source }, maxLength - vectors.length);
+  const sourceIds = Int32Array.of(cls, ...vectors, ...inputIds.subarray(1));
   const written = Int32Array.of(...encodePlain(tokenizer, target), sep);
   const targetIds = written.slice(0, maxTargetLength);
   return {

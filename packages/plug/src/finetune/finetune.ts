@@ -23,7 +23,7 @@ import type { ScoringOptions } from './classifier.js';
 import { writeErrors } from './error-rows.js';
 import { epochEnds } from './example-batches.js';
 import { checkExamples, type ExampleOf, type FinetuneData, type TaskExample } from './examples.js';
-import { batchesOfRun, fitBatch, type StepBatches } from './fit-batch.js';
+import { batchesOfRun, fitBatch, type StepBatches, trainedBeside } from './fit-batch.js';
 import { readJson } from './json.js';
 import {
   evaluateTask,
@@ -46,11 +46,12 @@ function fittedBatches(
   settings: ResolvedFinetuneSettings,
   dtype: DType,
 ): StepBatches {
-  const config = readModelConfig(start);
   const decoderLess = kind === 'generation' ? {} : { decHiddenLayers: 0 };
+  const config = { ...readModelConfig(start), ...decoderLess };
   const longest = settings.maxLength + (kind === 'generation' ? settings.maxTargetLength : 0);
-  const work = { ...settings, dtype: dtype === 'bfloat16' ? dtype : 'float32', longest } as const;
-  return fitBatch({ ...config, ...decoderLess }, work, freemem());
+  const trained = trainedBeside(config, settings);
+  const work = { ...settings, dtype: dtype === 'bfloat16' ? dtype : 'float32', longest, trained } as const;
+  return fitBatch(config, work, freemem());
 }
 
 /** What a run will do, known before its first step. */

@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { plugConfigOfSize } from '../model/index.js';
-import { fitBatch } from './fit-batch.js';
+import { countParameters, plugConfigOfSize } from '../model/index.js';
+import { trainingMemory } from '../plan/index.js';
+import { fitBatch, trainedBeside } from './fit-batch.js';
 
 describe('fitBatch', () => {
   const config = plugConfigOfSize('base', 21128, { decHiddenLayers: 0 });
@@ -26,6 +27,37 @@ describe('fitBatch', () => {
       before = tokensPerBatch;
     }
     assert.ok(fitBatch(config, work, 4e9).tokensPerBatch < 8192);
+  });
+
+  it('counts gradients and moments of what is trained alone', () => {
+    const settings = {
+      headOnly: false,
+      loraRank: 8,
+      loraTargets: ['query_key_value'],
+      promptOnly: false,
+      promptTokens: 0,
+    };
+    const hidden = config.hiddenSize;
+    const trained = trainedBeside(config, settings);
+    assert.equal(trained, config.numHiddenLayers * 8 * (hidden + 3 * hidden));
+    assert.equal(trainedBeside(config, { ...settings, loraRank: 0 }), undefined);
+    assert.equal(trainedBeside(config, { ...settings, headOnly: true, loraRank: 0 }), 0);
+    assert.equal(trainedBeside(config, { ...settings, promptOnly: true, promptTokens: 20 }), 20 * hidden);
+    const free = 3e9;
+    const whole = fitBatch(config, work, free).tokensPerBatch;
+    assert.ok(fitBatch(config, { ...work, trained }, free).tokensPerBatch > whole);
+    // Three of four copies in float32 are gone.
+    const planned = {
+      batch: 1,
+      sourceLength: 16,
+      targetLength: 1,
+      dtype: 'float32',
+      optimizer: 'adamw',
+    } as const;
+    const memory = { ...planned, recompute: false, mesh: { data: 1, tensor: 1 } };
+    const saved = trainingMemory(config, memory).total - trainingMemory(config, { ...memory, trained }).total;
+    const weights = 4 * countParameters(config);
+    assert.ok(saved > 2.7 * weights && saved < 3 * weights, `${saved / weights}`);
   });
 
   it('never goes below the longest example', () => {

@@ -1,8 +1,9 @@
 // Batches that fit the memory: a step of as many tokens, in smaller micro-batches whose gradients are summed.
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import type { PlugConfig } from '../model/index.js';
+import { countAdapters, type PlugConfig } from '../model/index.js';
 import { processBytes, type TrainingDType, trainingMemory } from '../plan/index.js';
+import type { ResolvedFinetuneSettings } from './settings.js';
 
 /** How a step is divided. */
 export interface StepBatches {
@@ -16,6 +17,22 @@ export interface FittedWork extends StepBatches {
   recomputeLayers: boolean;
   /** Longest example in tokens: no micro-batch can be smaller. */
   longest: number;
+  /** Parameters that are trained beside a frozen model; absent: all of the model is trained. */
+  trained?: number | undefined;
+}
+
+/** What is trained in place of the model; undefined when all of it is. A head alone is next to nothing. */
+export function trainedBeside(
+  config: PlugConfig,
+  settings: Pick<
+    ResolvedFinetuneSettings,
+    'headOnly' | 'loraRank' | 'loraTargets' | 'promptOnly' | 'promptTokens'
+  >,
+): number | undefined {
+  if (settings.headOnly) return 0;
+  if (settings.promptOnly) return settings.promptTokens * config.hiddenSize;
+  if (settings.loraRank === 0) return undefined;
+  return countAdapters(config, { rank: settings.loraRank, targets: settings.loraTargets });
 }
 
 /** Share of the memory that is free which training may plan with: the plan is within a tenth, and others run too. */
@@ -40,7 +57,7 @@ export function fitBatch(config: PlugConfig, work: FittedWork, freeBytes: number
 /** Beyond what the process has already. */
 function plannedBytes(
   config: PlugConfig,
-  { dtype, recomputeLayers, longest }: FittedWork,
+  { dtype, recomputeLayers, longest, trained }: FittedWork,
   tokens: number,
 ): number {
   const targetLength = config.decHiddenLayers > 0 ? Math.ceil(longest / 2) : 1;
@@ -53,6 +70,7 @@ function plannedBytes(
     optimizer: 'adamw',
     recompute: recomputeLayers,
     mesh: { data: 1, tensor: 1 },
+    trained,
   } as const;
   return trainingMemory(config, work).total - processBytes;
 }

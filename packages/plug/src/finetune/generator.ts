@@ -1,7 +1,7 @@
 // Source → target on the whole encoder-decoder, and how probable it finds given targets.
 import { loadModel, readStoredPrecision, resolveModelFolder, saveModel } from '../checkpoint/index.js';
 import { ConfigError } from '../errors.js';
-import { inference, type PlugModel } from '../model/index.js';
+import { inference, type PlugModel, promptIds } from '../model/index.js';
 import { charactersOf, targetLosses } from '../pretrain/index.js';
 import { packStage2 } from '../pretrain/samples/index.js';
 import { loadTokenizer, type Tokenizer } from '../text/index.js';
@@ -61,7 +61,8 @@ export class PlugGenerator implements Trainable, Disposable {
   }
 
   encode(example: GenerationExample): EncodedTarget {
-    return encodeTarget(this.tokenizer, example, this.maxLength, this.maxTargetLength);
+    const vectors = promptIds(this.model.config);
+    return encodeTarget(this.tokenizer, example, this.maxLength, this.maxTargetLength, vectors);
   }
 
   /** Scores of the examples' targets, in their order. */

@@ -57,11 +57,13 @@ export {
   type TaskScores,
   writeTargets,
 } from './kinds.js';
+export { type SearchResult, type SearchTrial, searchBest } from './search.js';
+export { searchChanges } from './search-space.js';
 export { type FinetuneSettings, finetuneSchema } from './settings.js';
 export { chooseShots, evaluateFewShot, evaluateZeroShot, type ShotScores } from './shots.js';
 export { loadSpanReader, PlugSpanReader, type SpanPrediction } from './span-reader.js';
-export { findSplitFiles, type SplitName, splitNames } from './split-files.js';
-export { submissionFile, submissionZip, type TaskPredictions } from './submission.js';
+export { findSiteTest, findSplitFiles, type SplitName, splitNames } from './split-files.js';
+export { submissionFile, submissionName, submissionZip, type TaskPredictions } from './submission.js';
 export {
   type ChoiceTask,
   type ClassificationTask,
@@ -77,7 +79,6 @@ export { builtInTasks, findTask } from './tasks/built-in.js';
 export {
   runTrials,
   type Spread,
-  searchChanges,
   seedChanges,
   spreadOf,
   type Trial,

@@ -136,6 +136,7 @@ describe('LoRA', () => {
       model,
       epochs: 12,
       loraRank: 4,
+      loraDropout: 0.1,
       patience: 0,
       saveEvery: 5,
     };
@@ -165,6 +166,8 @@ describe('LoRA', () => {
       loraSave: 'adapter',
     });
     assert.ok(beside.finished && !existsSync(join(beside.model, 'model.safetensors')));
+    const config = JSON.parse(readFileSync(join(beside.model, 'adapter_config.json'), 'utf8'));
+    assert.deepEqual([config.r, config.lora_alpha, config.lora_dropout], [4, 8, 0.1]);
     using loaded = loadTaskModel(beside.model);
     for (const [name, values] of after)
       assert.deepEqual(

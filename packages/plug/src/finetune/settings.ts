@@ -65,6 +65,12 @@ export const finetuneSchema = z.strictObject({
     .positive()
     .optional()
     .describe('adapters are scaled by this over their rank; default: 2 × rank'),
+  loraDropout: z
+    .number()
+    .min(0)
+    .lt(1)
+    .default(0)
+    .describe("share of the adapters' inputs that is dropped in training, 0.05 to 0.1 is usual; 0: none"),
   loraTargets: z
     .array(z.string())
     .default([])
@@ -73,6 +79,17 @@ export const finetuneSchema = z.strictObject({
     .enum(['merged', 'adapter'])
     .default('merged')
     .describe("the finished model: whole, or adapter files in PEFT's layout that need --model beside them"),
+  promptTokens: z
+    .int()
+    .min(0)
+    .default(0)
+    .describe(
+      'generation: this many trained vectors in front of every source (P-tuning), 20 is usual; 0: none',
+    ),
+  promptOnly: z
+    .boolean()
+    .default(false)
+    .describe('train the prompt vectors alone, on a frozen model (prompt tuning)'),
   headOnly: z.boolean().default(false).describe("train the task's own layer alone, on a frozen encoder"),
   layerDecay: z
     .number()
@@ -144,24 +161,50 @@ export function resolveFinetuneSettings(
   }
   const settings = checked.data;
   checkMethods(settings, task);
+  checkPrompt(settings, task);
   const { defaults = {} } = task;
   const window = config.maxPositionEmbeddings;
   for (const name of ['maxLength', 'maxTargetLength'] as const)
     if ((settings[name] ?? 0) > window)
       throw new ConfigError(`${name} is ${settings[name]}, but the model has ${window} positions.`);
+  const maxLength =
+    settings.maxLength ?? Math.min((defaults.maxLength ?? 512) + settings.promptTokens, window);
+  if (maxLength < settings.promptTokens + 3)
+    throw new ConfigError(
+      `maxLength is ${maxLength}, of which ${settings.promptTokens} prompt vectors, [CLS] and [SEP] leave nothing for a text.`,
+    );
   return {
     ...settings,
     epochs: settings.epochs ?? defaults.epochs ?? 3,
     learningRate: settings.learningRate ?? defaults.learningRate ?? defaultLearningRate(config, settings),
     loraAlpha: settings.loraAlpha ?? 2 * settings.loraRank,
-    maxLength: settings.maxLength ?? Math.min(defaults.maxLength ?? 512, window),
+    maxLength,
     maxTargetLength: settings.maxTargetLength ?? Math.min(defaults.maxTargetLength ?? 128, window),
   };
+}
+
+/** @throws ConfigError for prompt vectors where there is no place for them */
+function checkPrompt(settings: z.output<typeof finetuneSchema>, { name, kind }: FinetuneTask): void {
+  const { promptTokens, promptOnly, loraRank, headOnly, fromScratch } = settings;
+  if (promptOnly && promptTokens === 0)
+    throw new ConfigError('promptOnly trains prompt vectors: say with promptTokens how many there are.');
+  if (promptTokens > 0 && kind !== 'generation')
+    throw new ConfigError(
+      `promptTokens is for generation and few shots, but the task ${name} is ${kind}: its words are trained by plug evaluate --shots.`,
+    );
+  if (promptTokens > 0 && (loraRank > 0 || headOnly))
+    throw new ConfigError(
+      'promptTokens trains with all of the model, or alone with promptOnly: leave out loraRank.',
+    );
+  if (promptOnly && (fromScratch || settings.adversarial > 0))
+    throw new ConfigError('promptOnly freezes the model: leave out fromScratch and adversarial.');
 }
 
 /** @throws ConfigError for what contradicts each other, or the kind of task */
 function checkMethods(settings: z.output<typeof finetuneSchema>, { name, kind }: FinetuneTask): void {
   const { loraRank, headOnly, fromScratch, labelSmoothing, rDrop, initialHead } = settings;
+  if (settings.loraDropout > 0 && loraRank === 0)
+    throw new ConfigError('loraDropout is of adapters: say with loraRank how wide they are.');
   if (headOnly && loraRank > 0)
     throw new ConfigError('headOnly trains no adapters: leave it out, or loraRank.');
   if (headOnly && kind === 'generation')
@@ -184,9 +227,9 @@ function checkMethods(settings: z.output<typeof finetuneSchema>, { name, kind }:
  */
 function defaultLearningRate(
   { hiddenSize }: PlugConfig,
-  { loraRank, headOnly }: z.output<typeof finetuneSchema>,
+  { loraRank, headOnly, promptOnly }: z.output<typeof finetuneSchema>,
 ): number {
-  // Adapters start at zero and take about ten times the rate (Hu et al. 2021, table D.9); so does a head alone.
-  const factor = loraRank > 0 || headOnly ? 10 : 1;
+  // Adapters start at zero and take about ten times the rate (Hu et al. 2021, table D.9); so do a head or prompt alone.
+  const factor = loraRank > 0 || headOnly || promptOnly ? 10 : 1;
   return Number(((factor * 5e-5 * 768) / hiddenSize).toPrecision(3));
 }

@@ -7,9 +7,9 @@ import { ConfigError } from '../errors.js';
 import { describeData } from './data-report.js';
 import { readExamples } from './examples.js';
 import { springTask, temporaryFolder } from './finetune.test-support.js';
-import { findSplitFiles } from './split-files.js';
+import { findSiteTest, findSplitFiles } from './split-files.js';
 import { parseTask } from './task.js';
-import { findTask } from './tasks/built-in.js';
+import { builtInTasks, findTask } from './tasks/built-in.js';
 import { authorsFiles, writeOfficialFiles } from './tasks/built-in.test-data.js';
 
 const c3 = findTask('c3');
@@ -136,6 +136,34 @@ describe('findSplitFiles', () => {
     assert.deepEqual(found(chid, ...texts, ...answers), [...texts.map((name) => [name]), []]);
     const answersAlone = join(folderWith('train_answer.json'), 'train_answer.json');
     assert.throws(() => findSplitFiles([answersAlone], chid), /holds answers, which are read along/);
+  });
+});
+
+describe('findSiteTest', () => {
+  const siteTest = (name: string, ...names: string[]): string | undefined => {
+    const folder = folderWith(...names);
+    return findSiteTest(folder, findTask(name))?.slice(folder.length + 1);
+  };
+
+  it('finds the test file of every task among all that its folder has', () => {
+    const beside = ['train.json', 'dev.json', 'test_public.json', 'unlabeled.json', 'test1.0.json'];
+    for (const { name, submission } of builtInTasks)
+      for (const wanted of submission?.test ?? [])
+        assert.equal(siteTest(name, ...beside, wanted), wanted, name);
+    const renewed = ['test.json', 'test1.0.json', 'test1.1.json'];
+    for (const name of ['tnews', 'cluewsc2020', 'c3', 'chid'])
+      assert.equal(siteTest(name, ...renewed), 'test1.1.json', name);
+    assert.equal(siteTest('ocnli', ...renewed), 'test.json');
+    const cmrc = ['cmrc2018_dev.json', 'cmrc2018_test_2k.json', 'cmrc2018_train.json', 'cmrc2018_trial.json'];
+    assert.equal(siteTest('cmrc2018', ...cmrc), 'cmrc2018_test_2k.json');
+    assert.equal(siteTest('fewclue-tnews', 'tnews_test.json', 'test_public.json'), 'tnews_test.json');
+  });
+
+  it('takes no tests with labels for it, and refuses to guess', () => {
+    assert.equal(siteTest('c3', 'm-test.json', 'd-test.json', 'c3-m-test.json'), undefined);
+    assert.equal(siteTest('fewclue-csl', 'test_public.json'), undefined);
+    assert.equal(findSiteTest(join(temporaryFolder(), 'absent'), c3), undefined);
+    assert.throws(() => siteTest('csl', 'a_test.json', 'b_test.json'), /for test: a_test.json, b_test.json/);
   });
 });
 

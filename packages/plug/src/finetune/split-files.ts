@@ -78,6 +78,25 @@ function inFolder(folder: string, names: readonly string[], split: SplitName, ta
   return onlyOne(found, folder, split).map((name) => join(folder, name));
 }
 
+/**
+ * The test file in a folder that the site of a task scores: the first of the names that the task has for it, also with
+ * more words in front; undefined when there is none.
+ * @throws ConfigError when two files could be meant
+ */
+export function findSiteTest(folder: string, task: FinetuneTask): string | undefined {
+  if (!statSync(folder, { throwIfNoEntry: false })?.isDirectory()) return undefined;
+  const names = readdirSync(folder).sort();
+  const isDeclared = (name: string): boolean =>
+    splitNames.some((split) => declaredNames(task, split).some((one) => fits(name, one, split, task)));
+  const isMeant = (name: string, wanted: string): boolean =>
+    name === wanted || (isData(name, task) && hasWordsOf(name, wanted) && !isDeclared(name));
+  const candidates = task.submission?.test?.map((wanted) =>
+    names.filter((name) => isMeant(name, wanted)),
+  ) ?? [names.filter((name) => splitOfName(name, task) === 'test')];
+  const [found] = onlyOne(candidates.find((some) => some.length > 0) ?? [], folder, 'test');
+  return found === undefined ? undefined : join(folder, found);
+}
+
 /** @throws ConfigError when there are more: which one is meant, or whether both are, cannot be known */
 function onlyOne(found: readonly string[], folder: string, split: SplitName): readonly string[] {
   if (found.length > 1)
@@ -97,7 +116,12 @@ function fits(name: string, wanted: string, split: SplitName, task: FinetuneTask
   if (name === wanted) return true;
   // Declared for another place: `extra-train.json` beside `train.json`.
   if (splitNames.some((other) => declaredNames(task, other).includes(name))) return false;
-  if (splitOfName(name, task) !== split || endingOf(name) !== endingOf(wanted)) return false;
+  return splitOfName(name, task) === split && hasWordsOf(name, wanted);
+}
+
+/** Whether a name ends with the words of another, in any order. */
+function hasWordsOf(name: string, wanted: string): boolean {
+  if (endingOf(name) !== endingOf(wanted)) return false;
   const sought = plainWords(wanted);
   const last = plainWords(name).slice(-sought.length);
   return last.sort().join() === sought.sort().join();

@@ -1,16 +1,21 @@
 // The models that fine-tuning starts from.
-import { noGrad, tensor } from '@openplug/torch';
+import { noGrad, scope, tensor } from '@openplug/torch';
 import { type LoadOptions, loadModel, readModelConfig } from '../checkpoint/index.js';
 import { ConfigError } from '../errors.js';
 import {
   frozenLayers,
+  indexTensor,
   LoraLayers,
   newParameters,
   type ParameterSource,
   type PlugConfig,
   PlugModel,
+  promptLayers,
+  promptParameter,
+  trainableLayers,
 } from '../model/index.js';
 import { chooseDType } from '../pretrain/index.js';
+import { keyedRandom } from '../random.js';
 import { loadTokenizer } from '../text/index.js';
 import { PlugChooser } from './chooser.js';
 import { PlugClassifier } from './classifier.js';
@@ -34,7 +39,7 @@ export function startEncoderTask(
   settings: ResolvedFinetuneSettings,
 ): PlugClassifier | PlugChooser | PlugSpanReader {
   const tokenizer = loadTokenizer(folder);
-  const config = { ...readModelConfig(folder), decHiddenLayers: 0, ...dropoutOf(settings) };
+  const config = { ...readModelConfig(folder), decHiddenLayers: 0, ...changesOf(settings) };
   checkVocabulary(folder, tokenizer, config.originalVocabSize);
   const fresh = newParameters(settings.seed);
   const model = settings.fromScratch
@@ -65,7 +70,7 @@ export function startGenerator(
 ): PlugGenerator {
   const tokenizer = loadTokenizer(folder);
   const model = settings.fromScratch
-    ? new PlugModel({ ...readModelConfig(folder), ...dropoutOf(settings) }, newParameters(settings.seed))
+    ? new PlugModel({ ...readModelConfig(folder), ...changesOf(settings) }, newParameters(settings.seed))
     : loadForTraining(folder, settings, {});
   try {
     checkVocabulary(folder, tokenizer, model.config.originalVocabSize);
@@ -76,17 +81,19 @@ export function startGenerator(
   }
 }
 
-/** All of the model, its adapters, or nothing of it is to be trained. */
+/** All of the model, its adapters or prompt vectors, or nothing of it is to be trained. */
 function loadForTraining(
   folder: string,
   settings: ResolvedFinetuneSettings,
   options: LoadOptions,
 ): PlugModel {
-  const changes = dropoutOf(settings);
-  const { loraRank: rank, loraAlpha: alpha, loraTargets: targets, headOnly, seed } = settings;
+  const changes = changesOf(settings);
+  if (settings.promptTokens > 0) return loadWithPrompt(folder, settings, changes);
+  const { loraRank: rank, loraAlpha: alpha, loraTargets: targets, loraDropout: dropout } = settings;
+  const { headOnly, seed } = settings;
   if (headOnly) return loadModel(folder, { ...options, changes, layers: frozenLayers });
   if (rank === 0) return loadModel(folder, { ...options, changes });
-  const layers = new LoraLayers({ rank, alpha, targets, base: folder }, chooseDType(settings.dtype));
+  const layers = new LoraLayers({ rank, alpha, targets, dropout, base: folder }, chooseDType(settings.dtype));
   const model = loadModel(folder, { ...options, changes, layers, adapters: newParameters(seed) });
   try {
     layers.checkTargets();
@@ -97,8 +104,41 @@ function loadForTraining(
   return model;
 }
 
-function dropoutOf({ dropout }: ResolvedFinetuneSettings): Partial<PlugConfig> {
-  return dropout === undefined ? {} : { hiddenDropoutProb: dropout, attentionProbsDropoutProb: dropout };
+/**
+ * A model with prompt vectors. New ones start as the embeddings of words drawn from the vocabulary, from which they learn
+ * faster than from noise (Lester et al. 2021, §3.2).
+ */
+function loadWithPrompt(
+  folder: string,
+  { promptOnly, promptTokens, seed }: ResolvedFinetuneSettings,
+  changes: Partial<PlugConfig>,
+): PlugModel {
+  const { promptTokens: before, originalVocabSize } = readModelConfig(folder);
+  if (before !== undefined && before !== promptTokens)
+    throw new ConfigError(
+      `${folder} has ${before} prompt vectors already, and promptTokens is ${promptTokens}: use ${before}, or another model.`,
+    );
+  const layers = promptOnly ? promptLayers : trainableLayers;
+  const model = loadModel(folder, { changes, layers, adapters: newParameters(seed) });
+  if (before !== undefined) return model;
+  const random = keyedRandom(seed, promptKey);
+  using drawn = indexTensor(
+    Array.from({ length: promptTokens }, () => random.integer(0, originalVocabSize - 1)),
+  );
+  const words = model.parameters.get(wordEmbeddings)!;
+  const vectors = model.parameters.get(promptParameter)!;
+  noGrad(() => scope(() => vectors.copy_(words.indexSelect(0, drawn))));
+  return model;
+}
+
+const promptKey = 0x9207;
+const wordEmbeddings = 'bert.embeddings.word_embeddings.weight';
+
+function changesOf({ dropout, promptTokens }: ResolvedFinetuneSettings): Partial<PlugConfig> {
+  return {
+    ...(dropout !== undefined && { hiddenDropoutProb: dropout, attentionProbsDropoutProb: dropout }),
+    ...(promptTokens > 0 && { promptTokens }),
+  };
 }
 
 /** The head as rows of `cls.seq_relationship`: those of the classes that the task's labels were in pre-training. */

@@ -5,6 +5,7 @@ import { strFromU8, unzipSync } from 'fflate';
 import { ConfigError } from '../errors.js';
 import { submissionFile, submissionZip } from './submission.js';
 import { builtInTasks, findTask } from './tasks/built-in.js';
+import { assertSiteFile, siteFiles } from './tasks/site-layouts.test-data.js';
 
 describe('submission files', () => {
   it('are lines of id and label, or a map of ids', () => {
@@ -22,6 +23,38 @@ describe('submission files', () => {
     const files = builtInTasks.flatMap(({ submission }) => (submission ? [submission.file] : []));
     assert.equal(new Set(files).size, files.length);
     assert.equal(files.length, 20);
+    for (const [site, known] of Object.entries(siteFiles)) {
+      const own = builtInTasks.flatMap(({ submission }) =>
+        submission?.site === site ? [submission.file] : [],
+      );
+      assert.deepEqual(own.sort(), Object.keys(known).sort());
+    }
+  });
+
+  it('take every label of their task in the spelling of the site, with the id as the test has it', () => {
+    const spelled: Record<string, string[]> = {
+      csldcp: ['口腔医学', '中医学/中药学', '核科学与技术', '环境科学与工程', '图书馆、情报与档案管理'],
+      eprstmt: ['Positive', 'Negative'],
+    };
+    for (const [site, known] of Object.entries(siteFiles))
+      for (const task of builtInTasks) {
+        if (task.submission?.site !== site || task.kind !== 'classification') continue;
+        const ids = task.labels.map((_, index) => (index % 2 ? String(index) : index));
+        const rows = task.labels.map((prediction, index) => ({ id: ids[index]!, prediction }));
+        const { name, content } = submissionFile({ task, rows });
+        assertSiteFile(known[name]!, content, ids);
+        for (const label of spelled[task.name.replace('fewclue-', '')] ?? [])
+          assert.ok(content.includes(`"label":"${label}"`), label);
+      }
+  });
+
+  it('have a part for each training split of FewCLUE’s second board', () => {
+    const task = findTask('fewclue-ocnli');
+    const names = task.submission!.parts!.map((part) => submissionFile({ task, rows: [], part }).name);
+    assert.deepEqual(
+      names,
+      ['0', '1', '2', '3', '4', 'all'].map((end) => `ocnlif_predict_${end}.json`),
+    );
   });
 
   it('refuse ids that repeat, labels that do not exist, and tasks without a site', () => {

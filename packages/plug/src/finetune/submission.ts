@@ -9,13 +9,20 @@ import type { FinetuneTask } from './task.js';
 export interface TaskPredictions {
   task: FinetuneTask;
   rows: readonly PredictedRow[];
+  /** Which of the task's `submission.parts` the rows are for; without one they are for the board of single files. */
+  part?: string | undefined;
+}
+
+/** The name of a task's file, or of one of its parts. */
+export function submissionName(file: string, part: string | undefined): string {
+  return part === undefined ? file : file.replace(/(\.\w+)$/, `_${part}$1`);
 }
 
 /**
  * The content of a task's file.
  * @throws ConfigError when the task has none, an id occurs twice, or a prediction is none of the task's labels
  */
-export function submissionFile({ task, rows }: TaskPredictions): { name: string; content: string } {
+export function submissionFile({ task, rows, part }: TaskPredictions): { name: string; content: string } {
   const { submission } = task;
   if (!submission) throw new ConfigError(`The task ${task.name} has no submission file: no site takes one.`);
   const seen = new Set<string | number>();
@@ -25,14 +32,15 @@ export function submissionFile({ task, rows }: TaskPredictions): { name: string;
     if (task.kind === 'classification' && !task.labels.includes(String(prediction)))
       throw new ConfigError(`${task.name}: "${prediction}" is none of the labels.`);
   }
-  const { file, form, key = 'label' } = submission;
+  const { form, key = 'label' } = submission;
+  const name = submissionName(submission.file, part);
   if (form === 'map')
     return {
-      name: file,
+      name,
       content: `${JSON.stringify(Object.fromEntries(rows.map(({ id, prediction }) => [id, prediction])), null, 2)}\n`,
     };
   const lines = rows.map(({ id, prediction }) => `${JSON.stringify({ id, [key]: prediction })}\n`);
-  return { name: file, content: lines.join('') };
+  return { name, content: lines.join('') };
 }
 
 /** Zip files hold a time; this one is the earliest that they can. */

@@ -30,7 +30,13 @@ export const sentenceClasses = ['next', 'previous', 'random'] as const;
 
 /** The file that a benchmark's site takes for this task. */
 const submission = z.strictObject({
+  /** Whose board it counts for: tasks of one site are told of together. */
+  site: z.string().min(1).optional(),
   file: z.string().min(1),
+  /** Names that the test file may have which the site scores, the one to prefer first; default: any with the word "test". */
+  test: z.array(z.string().min(1)).min(1).optional(),
+  /** The site has a second board of several files, one for each training split: `file` with `_PART` before its ending. */
+  parts: z.array(z.string().min(1)).min(2).optional(),
   /** `lines`: one JSON object a line, with `id` and the prediction under `key` (default `label`). `map`: one object from ids to predictions. */
   form: z.enum(['lines', 'map']),
   key: z.enum(['label', 'answer']).optional(),

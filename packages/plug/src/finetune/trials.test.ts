@@ -1,11 +1,10 @@
-// Several runs: the same as each alone, continued after an interruption, and spaces of settings.
+// Several runs: the same as each alone, and continued after an interruption.
 import assert from 'node:assert/strict';
-import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { finetune } from './finetune.js';
 import { springExamples, springTask, temporaryFolder, writeTestModel } from './finetune.test-support.js';
-import { runTrials, searchChanges, seedChanges, spreadOf } from './trials.js';
+import { runTrials, seedChanges, spreadOf } from './trials.js';
 
 const data = { train: springExamples(1, 24), dev: springExamples(2, 16), test: springExamples(3, 16) };
 
@@ -46,33 +45,5 @@ describe('runTrials', () => {
   it('has mean and sample standard deviation', () => {
     assert.deepEqual(spreadOf([1, 3]), { mean: 2, standardDeviation: Math.SQRT2, values: [1, 3] });
     assert.equal(spreadOf([]), undefined);
-  });
-});
-
-describe('searchChanges', () => {
-  const space = (content: unknown): string => {
-    const path = join(temporaryFolder(), 'space.json');
-    writeFileSync(path, JSON.stringify(content));
-    return path;
-  };
-
-  it('gives all combinations, or some of them', () => {
-    const file = space({ learningRate: [1e-4, 3e-4], epochs: [1, 2, 3] });
-    const all = searchChanges(file, undefined, 1);
-    assert.equal(all.size, 6);
-    assert.deepEqual(all.get('learningRate-0.0003_epochs-2'), { learningRate: 3e-4, epochs: 2 });
-    const some = searchChanges(file, 2, 1);
-    assert.equal(some.size, 2);
-    for (const [name, settings] of some) assert.deepEqual(all.get(name), settings);
-  });
-
-  it('refuses what is no space', () => {
-    assert.throws(
-      () => searchChanges(space({ learningrate: [1] }), undefined, 1),
-      /Did you mean "learningRate"/,
-    );
-    assert.throws(() => searchChanges(space({ epochs: 3 }), undefined, 1), /"epochs" needs a list/);
-    assert.throws(() => searchChanges(space({ epochs: [0] }), undefined, 1), /epochs cannot be 0/);
-    assert.throws(() => searchChanges(space([]), undefined, 1), /expected an object/);
   });
 });

@@ -1,7 +1,7 @@
 // Classification and choice without a head: the decoder says how probable each label's words are after the text.
 
 import { ConfigError } from '../errors.js';
-import type { PlugModel } from '../model/index.js';
+import { type PlugModel, promptIds } from '../model/index.js';
 import type { Tokenizer } from '../text/index.js';
 import { type ScoredSource, scoreContinuations } from './candidates.js';
 import type { ScoringOptions } from './classifier.js';
@@ -98,12 +98,13 @@ export function zeroShotPredictor(
   const window = model.config.maxPositionEmbeddings;
   const encode = (text: string): Int32Array => tokenizer.encode(text, { splitSpecialTokens: true });
   const { cls, sep } = tokenizer.special;
+  const vectors = promptIds(model.config);
   const scored = (item: Verbalized, source: string): ScoredSource => {
     const ids = encode(source);
     // The end of a text is nearest to what is written after it.
-    const kept = ids.subarray(Math.max(0, ids.length - (window - 2)));
+    const kept = ids.subarray(Math.max(0, ids.length - (window - 2 - vectors.length)));
     return {
-      sourceIds: [cls, ...kept, sep],
+      sourceIds: [cls, ...vectors, ...kept, sep],
       before: [...encode(item.before)],
       continuations: item.candidates.map((candidate) => [...encode(candidate)].slice(0, maxContinuation)),
     };

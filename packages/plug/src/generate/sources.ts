@@ -1,7 +1,7 @@
 // Prompts become encoder sources: [CLS] prompt [SEP], cut to the window; and so do prompts with the text that
 // followed them, when a long text moves the window on.
 import { ConfigError, TokenizerError } from '../errors.js';
-import { type PlugConfig, packTexts, type TextBatch, textBatch } from '../model/index.js';
+import { type PlugConfig, packTexts, promptIds, type TextBatch, textBatch } from '../model/index.js';
 import type { Tokenizer } from '../text/index.js';
 import type { GenerationPlan } from './settings.js';
 
@@ -49,7 +49,12 @@ export function sourceOf(
   const { cls, sep, unk } = tokenizer.special;
   // A prompt is text: "[SEP]" in it is five characters.
   const encoded = tokenizer.encode(prompt, { splitSpecialTokens: true });
-  const room = plan.windowTokens - 2;
+  const vectors = promptIds(config);
+  const room = plan.windowTokens - 2 - vectors.length;
+  if (room < 1)
+    throw new ConfigError(
+      `windowTokens is ${plan.windowTokens}, of which [CLS], [SEP] and the model's ${vectors.length} prompt vectors leave nothing for a text. Raise it.`,
+    );
   const kept = encoded.subarray(Math.max(0, encoded.length - room));
   const notes: string[] = [];
   if (kept.length < encoded.length)
@@ -61,7 +66,7 @@ export function sourceOf(
     notes.push(
       `Tokens of the prompt that are not in the vocabulary: ${unknown}; the model sees [UNK] there.`,
     );
-  const ids = [cls, ...kept, sep];
+  const ids = [cls, ...vectors, ...kept, sep];
   return { ids, tokenTypeIds: ids.map(() => 0), notes };
 }
 
@@ -101,7 +106,7 @@ export function sourceBatch(sources: readonly Source[]): TextBatch {
 
 /**
  * The source of the next pass of a long text: the first source with what was written appended, less its oldest
- * part. Everything is of segment 0, as the decoder that wrote it knows no other.
+ * part; prompt vectors stay in front. Everything is of segment 0, as the decoder that wrote it knows no other.
  */
 export function movedSource(
   first: Source,
@@ -111,6 +116,8 @@ export function movedSource(
 ): Source {
   const { ids } = first;
   const inner = ids.slice(ids[0] === cls ? 1 : 0, ids.at(-1) === sep ? -1 : undefined);
-  const moved = [cls, ...[...inner, ...written].slice(-(windowTokens - 2)), sep];
+  const vectors = inner.filter((id) => id < 0);
+  const text = [...inner.slice(vectors.length), ...written].slice(-(windowTokens - 2 - vectors.length));
+  const moved = [cls, ...vectors, ...text, sep];
   return { ids: moved, tokenTypeIds: moved.map(() => 0), notes: [] };
 }

@@ -86,7 +86,8 @@ export class SelfAttention {
   /** [N, E] → [N, E]. */
   forward(x: Tensor, attend: Attend, sites: DropoutSites): Tensor {
     const options = { numHeads: this.#numHeads, dropoutP: this.#dropoutP, sites };
-    return this.#dense.forward(attend(this.#queryKeyValue.forward(x), options));
+    const projected = this.#queryKeyValue.forward(x, undefined, sites);
+    return this.#dense.forward(attend(projected, options), undefined, sites);
   }
 }
 
@@ -108,8 +109,8 @@ export class CrossAttention {
   }
 
   /** Keys | values of the encoder's output, [N, E] → [N, 2E]. */
-  project(encoded: Tensor): Tensor {
-    return this.#keyValue.forward(encoded);
+  project(encoded: Tensor, sites?: DropoutSites): Tensor {
+    return this.#keyValue.forward(encoded, undefined, sites);
   }
 
   /** The same as single tokens attend to them, computed once for a whole decoding. */
@@ -121,6 +122,7 @@ export class CrossAttention {
   /** [N, E] → [N, E]. */
   forward(x: Tensor, attend: Attend, sites: DropoutSites): Tensor {
     const options = { numHeads: this.#numHeads, dropoutP: this.#dropoutP, sites };
-    return this.#dense.forward(attend(this.#query.forward(x), options));
+    const queries = this.#query.forward(x, undefined, sites);
+    return this.#dense.forward(attend(queries, options), undefined, sites);
   }
 }

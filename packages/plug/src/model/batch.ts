@@ -4,7 +4,7 @@ import { ShapeError } from '../errors.js';
 
 /** Texts as packed integers; positions and token types restart at each text. */
 export interface PackedTexts {
-  /** Token ids [N]. */
+  /** Token ids [N]; below 0 they stand for prompt vectors (prompt.ts). */
   ids: Int32Array;
   /** Position of each token in its own text [N]. */
   positionIds: Int32Array;
@@ -29,12 +29,24 @@ export interface TextLayout {
   starts: Int32Array;
 }
 
+/** Where prompt vectors stand in place of words. */
+export interface PromptPlaces {
+  /** Packed tokens that are replaced, int64. */
+  places: Tensor;
+  /** Which vector stands in each, int64. */
+  rows: Tensor;
+  /** Vectors that the model must have. */
+  count: number;
+}
+
 /** A batch on the device. */
 export interface TextBatch {
   ids: Tensor;
   positionIds: Tensor;
   tokenTypeIds: Tensor;
   layout: TextLayout;
+  /** Absent where no id stands for a prompt vector. */
+  prompt?: PromptPlaces;
 }
 
 /**
@@ -48,12 +60,21 @@ export function textBatch(texts: PackedTexts, visible?: Int32Array): TextBatch {
     throw new ShapeError(
       `Row lengths [${texts.lengths}] must be positive and sum to at most the ${texts.ids.length} packed tokens.`,
     );
+  const prompt = promptPlaces(texts.ids);
   return {
-    ids: indexTensor(texts.ids),
+    ids: indexTensor(prompt ? texts.ids.map((id) => Math.max(id, 0)) : texts.ids),
     positionIds: indexTensor(texts.positionIds),
     tokenTypeIds: indexTensor(texts.tokenTypeIds),
     layout: textLayout(texts.lengths, visible, texts.ids.length),
+    ...(prompt && { prompt }),
   };
+}
+
+function promptPlaces(ids: Int32Array): PromptPlaces | undefined {
+  if (!ids.some((id) => id < 0)) return undefined;
+  const places = [...ids.keys()].filter((at) => ids[at]! < 0);
+  const rows = places.map((at) => -1 - ids[at]!);
+  return { places: indexTensor(places), rows: indexTensor(rows), count: Math.max(...rows) + 1 };
 }
 
 /** The layout of rows of these lengths; `numTokens` may be larger than their sum. */

@@ -45,6 +45,8 @@ export interface PlugConfig {
   decLayernormEpsilon?: number;
   /** Activation of the decoder's feed-forward parts: exact, or by tanh ("gelu_new"). Absent: "gelu". */
   decHiddenAct?: 'gelu' | 'gelu_new';
+  /** Trained vectors in front of every source text (prompt.ts). Absent: none. */
+  promptTokens?: number;
 }
 
 const size = z.int().positive();
@@ -73,6 +75,7 @@ const fields = {
   dec_intermediate_size: ['decIntermediateSize', size],
   dec_layernorm_epsilon: ['decLayernormEpsilon', z.number().positive()],
   dec_hidden_act: ['decHiddenAct', z.enum(['gelu', 'gelu_new'])],
+  prompt_tokens: ['promptTokens', size],
 } as const satisfies Record<string, readonly [keyof PlugConfig, z.ZodType]>;
 
 /** Published fields that say how the reference trained or stored the model; they change nothing here. */
@@ -192,6 +195,15 @@ export function requirePlugDecoder(config: PlugConfig, layout: string): void {
   if (fields.length > 0)
     throw new ConfigError(
       `This model's decoder is not PLUG's (${fields.join(', ')}), and ${layout} has no place for another.`,
+    );
+}
+
+/** For layouts that have no place for prompt vectors. @throws ConfigError */
+export function requireNoPrompt({ promptTokens }: PlugConfig, layout: string): void {
+  if (promptTokens !== undefined)
+    throw new ConfigError(
+      `This model reads sources after ${promptTokens} trained prompt vectors ("prompt_tokens"), and ${layout} has no ` +
+        'place for them. Export the model that they were trained on.',
     );
 }
 

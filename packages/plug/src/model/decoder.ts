@@ -64,8 +64,9 @@ class DecoderLayer {
     const middle = nn.residualDropout(x, attended, rate, sites.next());
     const crossed = this.crossAttention.forward(normed(this.#crossNorm, middle), attend.toSource, sites);
     const late = nn.residualDropout(middle, crossed, rate, sites.next());
-    const inner = this.#intermediate.forward(normed(this.#feedForwardNorm, late), this.#activation);
-    return nn.residualDropout(late, this.#output.forward(inner), rate, sites.next());
+    const inner = this.#intermediate.forward(normed(this.#feedForwardNorm, late), this.#activation, sites);
+    const fed = this.#output.forward(inner, undefined, sites);
+    return nn.residualDropout(late, fed, rate, sites.next());
   }
 }
 
@@ -106,9 +107,10 @@ export class Decoder {
     const memorySource = encoded.to(options.computeDType);
     const toSelf = amongTexts(layout, true);
     const layers = this.#layers.map(
-      (layer): StackedLayer =>
+      (layer, index): StackedLayer =>
         (x, memory) => {
-          const toSource = toTexts(layout, layer.crossAttention.project(memory!), source);
+          const sites = new DropoutSites(options, index);
+          const toSource = toTexts(layout, layer.crossAttention.project(memory!, sites), source);
           return layer.forward(x, { toSelf, toSource }, options);
         },
     );

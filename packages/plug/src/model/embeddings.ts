@@ -5,9 +5,10 @@ import type { PlugConfig } from './config.js';
 import { DropoutSites, type ForwardOptions } from './forward.js';
 import { type LayerNorm, layerNorm, type Product } from './layers.js';
 import type { ParameterScope } from './parameters.js';
+import { withPrompt } from './prompt.js';
 
 /** What is looked up of each token, int64 [N] each. */
-export type EmbeddedTokens = Pick<TextBatch, 'ids' | 'positionIds' | 'tokenTypeIds'>;
+export type EmbeddedTokens = Pick<TextBatch, 'ids' | 'positionIds' | 'tokenTypeIds' | 'prompt'>;
 
 /** Embeds target tokens, and turns the decoder's states into logits. */
 export interface TargetEmbeddings {
@@ -24,6 +25,7 @@ export class Embeddings implements TargetEmbeddings {
   readonly #wordEmbeddings: Tensor;
   readonly #positionEmbeddings: Tensor;
   readonly #tokenTypeEmbeddings: Tensor;
+  readonly #promptEmbeddings: Tensor | undefined;
   readonly #norm: LayerNorm;
   readonly #config: PlugConfig;
 
@@ -35,6 +37,10 @@ export class Embeddings implements TargetEmbeddings {
     this.project = predictions.tied('decoder_weight', this.#wordEmbeddings);
     this.#positionEmbeddings = table('position_embeddings', config.maxPositionEmbeddings);
     this.#tokenTypeEmbeddings = table('token_type_embeddings', config.typeVocabSize);
+    if (config.promptTokens !== undefined)
+      this.#promptEmbeddings = scope
+        .in('prompt_embeddings')
+        .get('weight', [config.promptTokens, hiddenSize], { std });
     this.#norm = layerNorm(scope.in('LayerNorm'), hiddenSize, config.layernormEpsilon);
     this.#config = config;
   }
@@ -44,7 +50,8 @@ export class Embeddings implements TargetEmbeddings {
    * @param layer number that keys this call's dropout
    */
   forward(batch: EmbeddedTokens, options: ForwardOptions, layer: number): Tensor {
-    const summed = lookUp(this.#wordEmbeddings, batch.ids)
+    const words = lookUp(this.#wordEmbeddings, batch.ids);
+    const summed = (batch.prompt ? withPrompt(words, batch.prompt, this.#promptEmbeddings) : words)
       .add(lookUp(this.#positionEmbeddings, batch.positionIds))
       .add(lookUp(this.#tokenTypeEmbeddings, batch.tokenTypeIds));
     const sites = new DropoutSites(options, layer);

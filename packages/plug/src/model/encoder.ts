@@ -44,7 +44,7 @@ class EncoderLayer {
     const rate = sites.rate(hiddenDropoutProb);
     const { computeDType } = options;
     const feedForward = (value: Tensor): Tensor =>
-      this.#output.forward(this.#intermediate.forward(value, 'gelu'));
+      this.#output.forward(this.#intermediate.forward(value, 'gelu', sites), undefined, sites);
     if (preLn) {
       const attended = this.#attention.forward(this.#attentionNorm.forward(x, computeDType), attend, sites);
       const middle = nn.residualDropout(x, attended, rate, sites.next());

@@ -43,9 +43,20 @@ export class DropoutSites {
   }
 
   next(): DropoutKey {
-    return { seed: this.#seed ?? 0, offset: this.#site++ * 2 ** 32 };
+    return this.#key(this.#site++);
+  }
+
+  /** The key of an adapter, whose place among all adapters of the model is its own: past those of the model's layers. */
+  adapter(index: number): DropoutKey {
+    return this.#key(firstAdapterSite + index);
+  }
+
+  #key(site: number): DropoutKey {
+    return { seed: this.#seed ?? 0, offset: site * 2 ** 32 };
   }
 }
+
+const firstAdapterSite = 2 ** 16;
 
 /** A layer of a stack: its input and what all layers share → its output, in the shape of the input. */
 export type StackedLayer = (x: Tensor, ...shared: Tensor[]) => Tensor;

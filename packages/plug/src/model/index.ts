@@ -14,6 +14,7 @@ export {
   parsePlugConfig,
   plugConfig,
   plugConfigToJson,
+  requireNoPrompt,
   requirePlugDecoder,
 } from './config.js';
 export { type ForwardOptions, inference, inferenceIn } from './forward.js';
@@ -28,6 +29,7 @@ export {
 export {
   adapterPrefix,
   adapterProduct,
+  countAdapters,
   frozenLayers,
   isAdapter,
   LoraLayers,
@@ -45,5 +47,6 @@ export {
   storedParameters,
 } from './parameters.js';
 export { PlugModel } from './plug.js';
+export { promptIds, promptLayers, promptParameter } from './prompt.js';
 export { countParameters, paddedVocabSize, plugConfigOfSize, type SizeName, sizeNames } from './sizes.js';
 export { SlotCache } from './slot-cache.js';

@@ -1,6 +1,7 @@
 // The layers that everything is made of. What differs between training, precisions and quantisation is how linear
 // layers are made; the forward pass does not know.
 import { aten, type DType, nn, prefetch, type Tensor } from '@openplug/torch';
+import type { DropoutSites } from './forward.js';
 import type { LoraSettings } from './lora.js';
 import type { ParameterScope } from './parameters.js';
 
@@ -9,8 +10,11 @@ export type Activation = 'gelu' | 'gelu_new';
 
 /** An affine map over the last dimension. */
 export interface Linear {
-  /** [N, in] → [N, out], in the dtype of `x`; with an activation on the result if asked. */
-  forward(x: Tensor, activation?: Activation): Tensor;
+  /**
+   * [N, in] → [N, out], in the dtype of `x`; with an activation on the result if asked.
+   * @param sites keys of dropout inside the layer, which adapters have. Default: none is dropped.
+   */
+  forward(x: Tensor, activation?: Activation, sites?: DropoutSites): Tensor;
   /** Has the weight read from disk in the background, if that is where it is. */
   prefetch?(): void;
 }
@@ -24,6 +28,8 @@ export interface LinearLayers {
   readonly precision?: nn.Precision;
   /** Whether a parameter is trained. Default: all of layers without a precision. */
   trains?(name: string): boolean;
+  /** Dtype that weights of linear layers which are not trained are held in. Default: the other parameters'. */
+  readonly frozenDType?: DType;
   /** The adapters beside these layers, if there are any. */
   readonly lora?: LoraSettings;
   /** A layer with a bias, of the parameters `weight` [out, in] and `bias` [out] in `scope`. */

@@ -2,7 +2,9 @@
 // matrices beside it, y = W x + b + α/r · B A x. B starts at zero, so the model starts as it was.
 import { aten, type DType, nn, type Tensor } from '@openplug/torch';
 import { ConfigError } from '../errors.js';
+import type { PlugConfig } from './config.js';
 import { byTanh, type Linear, type LinearLayers, trainableLayers } from './layers.js';
+import { listParameters } from './parameter-list.js';
 import type { ParameterScope } from './parameters.js';
 
 /** Which layers are adapted, and how. */
@@ -13,6 +15,8 @@ export interface LoraSettings {
   alpha: number;
   /** Ends of the names of adapted layers, `query_key_value` or `output.dense`; empty: all linear layers. */
   targets: readonly string[];
+  /** Share of an adapter's inputs that is dropped in training. Default 0. */
+  dropout?: number;
   /** Folder of the model that is adapted. */
   base: string;
 }
@@ -32,13 +36,13 @@ export function isAdapter(name: string): boolean {
  */
 export class LoraLayers implements LinearLayers {
   readonly lora: LoraSettings;
-  readonly #dtype: DType;
+  readonly frozenDType: DType;
   readonly #met = new Set<string>();
   readonly #names: string[] = [];
 
   constructor(lora: LoraSettings, dtype: DType) {
     this.lora = lora;
-    this.#dtype = dtype;
+    this.frozenDType = dtype;
   }
 
   trains = isAdapter;
@@ -49,9 +53,9 @@ export class LoraLayers implements LinearLayers {
   linear(scope: ParameterScope, inputSize: number, outputSize: number, std: number): Linear {
     const name = scope.nameOf('').slice(0, -1);
     this.#names.push(name);
-    const weight = scope.frozen('weight', [outputSize, inputSize], { std }, this.#dtype);
+    const weight = scope.frozen('weight', [outputSize, inputSize], { std }, this.frozenDType);
     const bias = scope.get('bias', [outputSize], 'zeros');
-    const target = this.lora.targets.find((end) => name === end || name.endsWith(`.${end}`));
+    const target = this.lora.targets.find((end) => isTarget(name, end));
     if (this.lora.targets.length > 0 && target === undefined)
       return {
         forward: (x, activation) => activated(nn.linear(x, weight), bias, activation),
@@ -63,10 +67,14 @@ export class LoraLayers implements LinearLayers {
       std: 1 / Math.sqrt(3 * inputSize),
     });
     const up = adapters.in('lora_B').get('weight', [outputSize, this.lora.rank], 'zeros');
-    const scale = this.lora.alpha / this.lora.rank;
+    const { alpha, rank, dropout = 0 } = this.lora;
+    const scale = alpha / rank;
+    const index = this.#names.length;
     return {
-      forward(x, activation) {
-        const learned = nn.linear(nn.linear(x, down), up).mul(scale);
+      forward(x, activation, sites) {
+        const rate = sites?.rate(dropout) ?? 0;
+        const kept = rate > 0 ? nn.dropout(x, rate, sites!.adapter(index)) : x;
+        const learned = nn.linear(nn.linear(kept, down), up).mul(scale);
         return activated(nn.linear(x, weight).add(learned), bias, activation);
       },
     };
@@ -81,6 +89,23 @@ export class LoraLayers implements LinearLayers {
     ];
     throw new ConfigError(`No linear layer's name ends with "${absent}". There are: ${ends.join(', ')}.`);
   }
+}
+
+function isTarget(name: string, end: string): boolean {
+  return name === end || name.endsWith(`.${end}`);
+}
+
+/** Parameters of all adapters of a model. */
+export function countAdapters(
+  config: PlugConfig,
+  { rank, targets }: Pick<LoraSettings, 'rank' | 'targets'>,
+): number {
+  const adapted = listParameters(config).filter(
+    ({ name, role }) =>
+      role === 'linear' &&
+      (targets.length === 0 || targets.some((end) => isTarget(name.replace(/\.weight$/, ''), end))),
+  );
+  return adapted.reduce((sum, { shape: [outputs, inputs] }) => sum + rank * (outputs! + inputs!), 0);
 }
 
 function activated(x: Tensor, bias: Tensor, activation: Parameters<Linear['forward']>[1]): Tensor {

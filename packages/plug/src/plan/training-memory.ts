@@ -50,8 +50,13 @@ type Kept = Pick<TrainingMemory, 'castWeights' | 'activations' | 'logits'>;
 /** Memory of one rank of the mesh. */
 export function trainingMemory(config: PlugConfig, work: TrainingWork): TrainingMemory {
   const parameters = plannedParameters(config, work.mesh.tensor);
-  const weights = 4 * countOf(parameters);
-  const fixed = { weights, moments: momentsOf[work.optimizer] * weights, process: processBytes };
+  const { trained } = work;
+  // Frozen weights of linear layers are held in the compute dtype, and nothing is cast or kept of them.
+  const linear = countOf(parameters.filter(({ role }) => role === 'linear'));
+  const whole = 4 * countOf(parameters);
+  const weights = trained === undefined ? whole : whole - (4 - widthOf(work.dtype)) * linear + 4 * trained;
+  const moments = momentsOf[work.optimizer] * (trained === undefined ? whole : 4 * trained);
+  const fixed = { weights, moments, process: processBytes };
   const stages = stagesOf(config, work, parameters);
   const layerWork =
     unusedShare * Math.max(...stages.filter(({ isLayer }) => isLayer).map(({ forward }) => forward));
@@ -74,7 +79,7 @@ export function trainingMemory(config: PlugConfig, work: TrainingWork): Training
   };
   for (const [at, stage] of stages.entries())
     consider(stages.slice(0, at + 1), 0, stage.forward, `forward, ${stage.name}`);
-  let gradients = 0;
+  let gradients = trained === undefined ? 0 : 4 * trained;
   for (const [at, stage] of [...stages.entries()].reverse()) {
     gradients += stage.gradients;
     consider(stages.slice(0, at + 1), gradients, stage.backward, `backward, ${stage.name}`);
@@ -84,16 +89,17 @@ export function trainingMemory(config: PlugConfig, work: TrainingWork): Training
 
 function stagesOf(config: PlugConfig, work: TrainingWork, parameters: readonly PlannedParameter[]): Stage[] {
   const { mesh, dtype, recompute } = work;
-  const width = dtype === 'float32' ? 4 : 2;
+  const width = widthOf(dtype);
+  const isFrozen = work.trained !== undefined;
   const sizes = { ...rankTokens(config, work, mesh), config, width, tensor: mesh.tensor };
   const of = (part: ModelPart, layer?: number): PlannedParameter[] =>
     parameters.filter((parameter) => parameter.part === part && parameter.layer === layer);
   /** Bytes of these cast to the compute dtype; norms are not, and tables only where they are multiplied. */
   const castOf = (chosen: readonly PlannedParameter[]): number =>
-    width === 4 ? 0 : width * countOf(chosen.filter(({ role }) => role === 'linear'));
+    width === 4 || isFrozen ? 0 : width * countOf(chosen.filter(({ role }) => role === 'linear'));
   /** Bytes of the largest weight in the compute dtype: its gradient, before it is cast to float32. */
   const weightGradient = (chosen: readonly PlannedParameter[]): number =>
-    width === 4 ? 0 : width * Math.max(0, ...chosen.map(({ rankCount }) => rankCount));
+    width === 4 || isFrozen ? 0 : width * Math.max(0, ...chosen.map(({ rankCount }) => rankCount));
   const [word, ownTarget] = multipliedTables.map((table) =>
     parameters.filter(({ name }) => name === table),
   ) as [PlannedParameter[], PlannedParameter[]];
@@ -108,7 +114,7 @@ function stagesOf(config: PlugConfig, work: TrainingWork, parameters: readonly P
     forward: memory.forward,
     backward: memory.backward + weightGradient(own),
     isLayer: false,
-    gradients: 4 * countOf(own),
+    gradients: isFrozen ? 0 : 4 * countOf(own),
   });
   const layer = (
     name: string,
@@ -136,7 +142,7 @@ function stagesOf(config: PlugConfig, work: TrainingWork, parameters: readonly P
     isFirstBackward: boolean,
   ): Stage => {
     const memory = activation.logits(sizes, rows);
-    const bytes = 4 * countOf(table);
+    const bytes = isFrozen ? 0 : 4 * countOf(table);
     return {
       name,
       kept: { ...nothing, castWeights: width === 4 ? 0 : width * countOf(table), logits: memory.kept },
@@ -179,6 +185,10 @@ function stagesOf(config: PlugConfig, work: TrainingWork, parameters: readonly P
 }
 
 const nothing: Kept = { castWeights: 0, activations: 0, logits: 0 };
+
+function widthOf(dtype: TrainingWork['dtype']): number {
+  return dtype === 'float32' ? 4 : 2;
+}
 
 function countOf(parameters: readonly PlannedParameter[]): number {
   return parameters.reduce((sum, { rankCount }) => sum + rankCount, 0);

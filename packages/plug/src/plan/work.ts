@@ -35,6 +35,8 @@ export interface TrainingWork extends Batch {
   readonly optimizer: OptimizerName;
   readonly recompute: boolean;
   readonly mesh: Mesh;
+  /** Parameters that are trained beside a frozen model, as adapters are. Absent: all of the model is trained. */
+  readonly trained?: number | undefined;
 }
 
 export interface InferenceWork extends Batch {

@@ -4,7 +4,7 @@ import { basename, join } from 'node:path';
 import { setImmediate } from 'node:timers/promises';
 import { bytesPerElement, SafetensorsWriter, type TensorInfo } from '@openplug/torch';
 import { CheckpointError, ConfigError } from '../../errors.js';
-import { listParameters, type PlugConfig } from '../../model/index.js';
+import { listParameters, type PlugConfig, requireNoPrompt } from '../../model/index.js';
 import { type WritingOptions, writeNewFolder } from '../new-folder.js';
 import { tokenizerFilesAmong } from '../open-model.js';
 import type { OpenedModel, TensorSource } from '../tensor-source.js';
@@ -33,6 +33,7 @@ export async function exportBert(
   out: string,
   { signal, onProgress }: WritingOptions = {},
 ): Promise<string[]> {
+  requireNoPrompt(config, 'the layout of BERT');
   if (config.preLn)
     throw new ConfigError(
       `${source.path}: this encoder normalises before each sublayer and once at its end (pre_ln), as PLUG does. ` +

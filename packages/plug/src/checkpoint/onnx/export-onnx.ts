@@ -4,7 +4,7 @@ import { copyFile, open, writeFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { openSafetensors } from '@openplug/torch';
 import { CheckpointError, ConfigError } from '../../errors.js';
-import { type PlugConfig, plugConfigToJson } from '../../model/index.js';
+import { type PlugConfig, plugConfigToJson, requireNoPrompt } from '../../model/index.js';
 import { type WritingOptions, writeNewFolder } from '../new-folder.js';
 import type { OpenedModel, TensorSource } from '../tensor-source.js';
 import { decoderGraph } from './decoder-graph.js';
@@ -60,6 +60,7 @@ export async function exportOnnx(
   out: string,
   { maxEmbeddedBytes = 2 ** 30, signal, onProgress }: ExportOnnxOptions = {},
 ): Promise<OnnxFile[]> {
+  requireNoPrompt(config, 'ONNX as it is written here');
   if (!(maxEmbeddedBytes >= 0 && maxEmbeddedBytes <= embeddedLimit))
     throw new ConfigError(
       `maxEmbeddedBytes is ${maxEmbeddedBytes}, expected 0 to ${embeddedLimit}: a protobuf message ends at 2 GiB.`,

@@ -14,7 +14,7 @@ import { join } from 'node:path';
 import { setImmediate } from 'node:timers/promises';
 import { aten, empty, scope, type Tensor } from '@openplug/torch';
 import { CheckpointError, OpenPlugError } from '../../errors.js';
-import { type PlugConfig, requirePlugDecoder } from '../../model/index.js';
+import { type PlugConfig, requireNoPrompt, requirePlugDecoder } from '../../model/index.js';
 import { plannedBytes, storageOrder, type TensorPlan, TorchWriter } from '../pickle/torch-writer.js';
 import type { TensorSource } from '../tensor-source.js';
 import {
@@ -56,6 +56,7 @@ export async function splitToShards(
   options: SplitOptions = {},
 ): Promise<void> {
   requirePlugDecoder(config, 'the published layout');
+  requireNoPrompt(config, 'the published layout');
   const problem = degreeProblem(config, degree);
   if (problem) throw new CheckpointError(`Cannot split ${source.path} ${degree} ways: ${problem}.`);
   const layout = publishedLayout(config);

@@ -98,28 +98,34 @@ const c3 = (labelled: boolean, file: number) =>
   ]);
 
 /** The names under which their authors published the files of tasks that CLUE renamed. */
-export const authorsFiles: Record<string, Required<NonNullable<FinetuneTask['files']>>> = {
+export const authorsFiles: Record<string, NonNullable<FinetuneTask['files']>> = {
   c3: {
     train: ['c3-m-train.json', 'c3-d-train.json'],
     dev: ['c3-m-dev.json', 'c3-d-dev.json'],
     test: ['c3-m-test.json', 'c3-d-test.json'],
   },
-  cmrc2018: { train: 'cmrc2018_train.json', dev: 'cmrc2018_dev.json', test: 'cmrc2018_test_2k.json' },
+  cmrc2018: { train: 'cmrc2018_train.json', dev: 'cmrc2018_dev.json' },
   drcd: { train: 'DRCD_training.json', dev: 'DRCD_dev.json', test: 'DRCD_test.json' },
 };
 
+/** Files that were written: those of the splits have labels. */
+export interface OfficialFiles extends Record<SplitName, string[]> {
+  /** The test without labels that is predicted for the task's site, or for nobody. */
+  unlabelled: string;
+}
+
 /**
- * Writes train, dev and test files for a task into a folder.
+ * Writes the files of a task's official folder.
  * @param names default: those that the task expects
  */
 export function writeOfficialFiles(
   folder: string,
   task: FinetuneTask,
   names: FinetuneTask['files'] = task.files,
-): Record<SplitName, string[]> {
+): OfficialFiles {
   mkdirSync(folder, { recursive: true });
-  const files = { train: 'train.json', dev: 'dev.json', test: 'test.json', ...names };
-  const write = (path: string, labelled: boolean, file: number): void => {
+  const { train = 'train.json', dev = 'dev.json', test = [] } = names ?? {};
+  const write = (path: string, labelled: boolean, file = 0): string => {
     const layout = layoutOf(task);
     // Questions are made from given answers: tests have those too.
     if (layout === 'squad')
@@ -133,20 +139,24 @@ export function writeOfficialFiles(
       if (labelled) writeFileSync(path.replace('.json', '_answer.json'), JSON.stringify(answers));
     } else {
       const make = rows[task.name] ?? rows[task.name.replace('fewclue-', '')]!;
-      const made = repeated(8, make).map((row) => {
-        if (labelled) return row;
-        const { label: _, answer: __, idx, ...rest } = row;
-        // FewCLUE's only: labelled rows are numbered in idx from 0, those for the site in id from 1.
-        if (rest.id === undefined && typeof idx === 'number') rest.id = idx + 1;
-        return task.kind === 'generation' ? row : rest;
-      });
+      const made = repeated(8, make).map((row) => (labelled ? row : unlabelledRow(row, task)));
       writeFileSync(path, made.map(line).join(''));
     }
+    return path;
   };
-  const writeSplit = (split: SplitName): string[] => {
-    const paths = [files[split]].flat().map((name) => join(folder, name));
-    for (const [file, path] of paths.entries()) write(path, split !== 'test', file);
-    return paths;
-  };
-  return { train: writeSplit('train'), dev: writeSplit('dev'), test: writeSplit('test') };
+  const writeSplit = (split: string | string[]): string[] =>
+    [split].flat().map((name, file) => write(join(folder, name), true, file));
+  const splits = { train: writeSplit(train), dev: writeSplit(dev), test: writeSplit(test) };
+  const unlabelled = join(folder, task.submission?.test?.[0] ?? 'test.json');
+  // DRCD's test has its answers, and is the one that is predicted.
+  return { ...splits, unlabelled: splits.test.includes(unlabelled) ? unlabelled : write(unlabelled, false) };
+}
+
+function unlabelledRow(row: Record<string, unknown>, task: FinetuneTask): Record<string, unknown> {
+  if (task.kind === 'generation') return row;
+  const { label: _, answer: __, idx, ...rest } = row;
+  // FewCLUE's only: labelled rows are numbered in idx from 0, those for the site in id from 1.
+  if (rest.id === undefined && typeof idx === 'number') rest.id = idx + 1;
+  // TNEWS of FewCLUE has numbers as text in its test alone.
+  return task.name === 'fewclue-tnews' ? { ...rest, id: String(rest.id) } : rest;
 }

@@ -8,10 +8,15 @@ import { readExamples, readInputs } from '../examples.js';
 import { finetune } from '../finetune.js';
 import { temporaryFolder, writeTestModel } from '../finetune.test-support.js';
 import { loadTaskModel, predictRows } from '../kinds.js';
-import { findSplitFiles } from '../split-files.js';
+import { findSiteTest, findSplitFiles } from '../split-files.js';
+import { submissionFile } from '../submission.js';
 import { taskSchema } from '../task.js';
 import { builtInTasks, findTask } from './built-in.js';
 import { authorsFiles, writeOfficialFiles } from './built-in.test-data.js';
+import { assertSiteFile, siteFiles } from './site-layouts.test-data.js';
+
+/** DRCD is on no board any more: its authors' scorer takes one object, as that of CMRC2018 does. */
+const texts = { form: 'map', isAnswer: (value: unknown) => typeof value === 'string' } as const;
 
 describe('built-in tasks', () => {
   const folder = temporaryFolder();
@@ -20,13 +25,13 @@ describe('built-in tasks', () => {
   for (const [name, names] of Object.entries(authorsFiles))
     cases.push({ name: `${name} as its authors name it`, task: findTask(name), names });
   for (const { name, task, names } of cases)
-    it(`${name}: reads its layout, trains two steps, predicts`, async () => {
+    it(`${name}: reads its layout, trains two steps, predicts, fills its site's file`, async () => {
       assert.deepEqual(taskSchema.parse(task), task, 'a task file could hold it');
       const data = join(folder, name);
       const written = writeOfficialFiles(data, task, names);
-      const { test } = written;
       const files = findSplitFiles([data], task);
       assert.deepEqual([files.train, files.dev], [written.train, written.dev]);
+      if (task.files) assert.deepEqual(files.test, written.test);
       const train = await readExamples(files.train, task);
       const dev = await readExamples(files.dev, task);
       assert.ok(train.examples.length >= 2);
@@ -46,7 +51,8 @@ describe('built-in tasks', () => {
       );
       assert.ok(result.finished && result.dev);
       using tuned = loadTaskModel(result.model);
-      const inputs = await readInputs(test, task);
+      if (task.submission) assert.equal(findSiteTest(data, task), written.unlabelled);
+      const inputs = await readInputs([written.unlabelled], task, { needIds: task.submission !== undefined });
       const predictions = await predictRows(tuned, inputs);
       assert.equal(predictions.length, inputs.length);
       assert.equal(new Set(predictions.map(({ id }) => id)).size, inputs.length, 'rows are told apart');
@@ -55,6 +61,13 @@ describe('built-in tasks', () => {
         else if (task.kind === 'choice') assert.equal(typeof prediction, 'number');
         else assert.equal(typeof prediction, 'string');
       }
+      if (!task.submission) return;
+      const site = siteFiles[task.submission.site as keyof typeof siteFiles] ?? {
+        'drcd_predict.json': texts,
+      };
+      const file = submissionFile({ task, rows: predictions });
+      const ids = inputs.map(({ id }) => id!);
+      assertSiteFile(site[file.name]!, file.content, ids);
     });
 });
 
@@ -62,8 +75,8 @@ it('predictions for the site are named by the ids of its test file', async () =>
   const folder = temporaryFolder();
   const idsOf = async (name: string): Promise<unknown[]> => {
     const task = findTask(name);
-    const { test } = writeOfficialFiles(join(folder, name), task);
-    return (await readInputs(test, task)).map(({ id }) => id);
+    const { unlabelled } = writeOfficialFiles(join(folder, name), task);
+    return (await readInputs([unlabelled], task)).map(({ id }) => id);
   };
   assert.deepEqual(await idsOf('fewclue-cluewsc'), [1, 2, 3, 4, 5, 6, 7, 8]);
   assert.deepEqual(await idsOf('chid'), ['#idiom000001#', '#idiom000002#']);

@@ -5,10 +5,17 @@ import type { FinetuneTask, SpanTask } from '../task.js';
 /** CLUE's test files have no labels: they are for predictions. */
 export const clueFiles = { train: 'train.json', dev: 'dev.json' };
 
+const site = 'CLUE';
+
+/** The tests that version 1.1 of the board made anew lie beside those of 1.0, `test1.0.json`. */
+const renewedTest = ['test1.1.json', 'test.json'];
+
 /** A line for each row: its id and label. */
-export const labelLines = (file: string): FinetuneTask['submission'] => ({
+const labelLines = (file: string, test = ['test.json']): FinetuneTask['submission'] => ({
+  site,
   file: `${file}_predict.json`,
   form: 'lines',
+  test,
 });
 
 export const inferenceLabels = ['entailment', 'neutral', 'contradiction'];
@@ -30,10 +37,10 @@ export const pronounMarks = [
 const pair = { text: 'sentence1', textPair: 'sentence2', label: 'label', id: 'id' };
 
 /** Both have the layout of SQuAD. */
-function spanTask(name: string, files: SpanTask['files']): SpanTask {
+function spanTask(name: string, files: SpanTask['files'], submission: SpanTask['submission']): SpanTask {
   return {
     name,
-    submission: { file: `${name}_predict.json`, form: 'map' },
+    submission,
     kind: 'span',
     layout: 'squad',
     columns: {
@@ -64,7 +71,7 @@ export const clueTasks: readonly FinetuneTask[] = [
   },
   {
     name: 'tnews',
-    submission: labelLines('tnews11'),
+    submission: labelLines('tnews11', renewedTest),
     kind: 'classification',
     columns: { text: 'sentence', label: 'label', id: 'id' },
     labels: newsLabels,
@@ -106,7 +113,7 @@ export const clueTasks: readonly FinetuneTask[] = [
   },
   {
     name: 'cluewsc2020',
-    submission: labelLines('cluewsc11'),
+    submission: labelLines('cluewsc11', renewedTest),
     kind: 'classification',
     columns: { text: 'text', label: 'label', id: 'id' },
     marks: pronounMarks,
@@ -125,12 +132,21 @@ export const clueTasks: readonly FinetuneTask[] = [
     files: clueFiles,
     defaults: { maxLength: 256 },
   },
-  spanTask('cmrc2018', clueFiles),
-  // The test file of its authors has answers.
-  spanTask('drcd', { ...clueFiles, test: 'DRCD_test.json' }),
+  spanTask('cmrc2018', clueFiles, {
+    site,
+    file: 'cmrc2018_predict.json',
+    form: 'map',
+    test: ['cmrc2018_test_2k.json', 'test.json'],
+  }),
+  // The test file of its authors has answers. Version 1.1 of the board leaves DRCD out: it is missing from none.
+  spanTask(
+    'drcd',
+    { ...clueFiles, test: 'DRCD_test.json' },
+    { file: 'drcd_predict.json', form: 'map', test: ['DRCD_test.json', 'test.json'] },
+  ),
   {
     name: 'c3',
-    submission: labelLines('c311'),
+    submission: labelLines('c311', renewedTest),
     kind: 'choice',
     layout: 'c3',
     columns: {
@@ -150,7 +166,7 @@ export const clueTasks: readonly FinetuneTask[] = [
   },
   {
     name: 'chid',
-    submission: { file: 'chid11_predict.json', form: 'map' },
+    submission: { site, file: 'chid11_predict.json', form: 'map', test: renewedTest },
     kind: 'choice',
     layout: 'chid',
     columns: { text: 'context', candidates: 'candidates', answer: 'answer', id: 'id' },

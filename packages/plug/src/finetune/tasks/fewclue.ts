@@ -1,10 +1,20 @@
 // The tasks of FewCLUE (Xu et al. 2021, arXiv 2107.07498). `train`, `dev` and `test` are the files with all examples
 // and the public test; for one of the five small splits name its files (train_0.json, dev_0.json).
 import type { ClassificationTask, FinetuneTask } from '../task.js';
-import { appLabels, inferenceLabels, labelLines, newsLabels, pronounMarks } from './clue.js';
+import { appLabels, inferenceLabels, newsLabels, pronounMarks } from './clue.js';
 
 const files = { train: 'train_few_all.json', dev: 'dev_few_all.json', test: 'test_public.json' };
 const pair = { text: 'sentence1', textPair: 'sentence2', label: 'label', id: 'id' };
+
+/** What the site takes: unlabelled tests, and not the public ones beside them. */
+const siteFile = (name: string) => ({
+  site: 'FewCLUE',
+  file: `${name}_predict.json`,
+  form: 'lines' as const,
+  test: ['test.json'],
+  // The five small training splits, and all of them together.
+  parts: ['0', '1', '2', '3', '4', 'all'],
+});
 
 /** Small data takes many passes. */
 const fewDefaults = { epochs: 10, maxLength: 128 };
@@ -16,7 +26,7 @@ function classification(
 ): ClassificationTask {
   return {
     name: `fewclue-${name}`,
-    submission: labelLines(submissionFile),
+    submission: siteFile(submissionFile),
     kind: 'classification',
     metric: 'accuracy',
     files,
@@ -115,7 +125,7 @@ export const fewClueTasks: readonly FinetuneTask[] = [
   }),
   {
     name: 'fewclue-chid',
-    submission: { file: 'chidf_predict.json', form: 'lines', key: 'answer' },
+    submission: { ...siteFile('chidf'), key: 'answer' },
     kind: 'choice',
     layout: 'rows',
     columns: { text: 'content', candidates: 'candidates', answer: 'answer', id: 'id' },
