@@ -39,7 +39,7 @@ export function OverviewTables({ t, overview }: { t: Words; overview: Overview }
       </section>
       {results.length === 0 && <Empty t={t} />}
       {results.length > FILTER_FROM && (
-        <label class="card filter">
+        <label class="filter">
           {t.filter}
           <input type="search" value={filter} onInput={(event) => setFilter(event.currentTarget.value)} />
         </label>
