@@ -66,7 +66,7 @@ export function Detail({ t: texts, id }: { t: Texts; id: string }) {
             <section class="card">
               <h3>{t.errors}</h3>
               <p>{t.noErrors}</p>
-              <pre>npx plug evaluate --model runs/{result.run} --data …</pre>
+              <pre class="command">npx plug evaluate --model runs/{result.run} --data …</pre>
             </section>
           )}
         </>

@@ -75,6 +75,8 @@ export function Errors({ t: texts, result, filter, setFilter }: Props) {
   const change = (part: Partial<ErrorFilter>) => setFilter({ ...filter, ...part });
   const isFiltered = Object.values(filter).some((value) => value !== '');
 
+  // Written texts have no probability by which they could be in order.
+  const about = `${result.task.kind === 'generation' ? '' : t.errorsOrder} ${t.errorsKeys}`;
   const pager = (
     <div class="row pager">
       <p class="quiet">
@@ -127,7 +129,7 @@ export function Errors({ t: texts, result, filter, setFilter }: Props) {
         </button>
       </div>
       <p class="quiet" role="status">
-        {!answer ? t.loading : total > 0 ? t.errorsNote : isFiltered ? t.noErrorMatch : t.allRight}
+        {!answer ? t.loading : total > 0 ? about : isFiltered ? t.noErrorMatch : t.allRight}
       </p>
       {total > 0 && pager}
       {failure && <Failure t={texts} error={failure} retry={retry} />}

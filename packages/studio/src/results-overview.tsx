@@ -39,7 +39,7 @@ export function OverviewTables({ t, overview }: { t: Words; overview: Overview }
       </section>
       {results.length === 0 && <Empty t={t} />}
       {results.length > FILTER_FROM && (
-        <label class="card filter">
+        <label class="filter">
           {t.filter}
           <input type="search" value={filter} onInput={(event) => setFilter(event.currentTarget.value)} />
         </label>
@@ -58,7 +58,7 @@ export function OverviewTables({ t, overview }: { t: Words; overview: Overview }
           {generation.length === 0 ? (
             <>
               <p class="quiet">{t.noGeneration}</p>
-              <pre>npx plug evaluate --model runs/lcsts --data data/lcsts</pre>
+              <pre class="command">npx plug evaluate --model runs/lcsts --data data/lcsts</pre>
             </>
           ) : (
             <>
@@ -96,7 +96,7 @@ function Empty({ t }: { t: Words }) {
     <section class="card">
       <h2>{t.emptyTitle}</h2>
       <p>{t.empty}</p>
-      <pre>
+      <pre class="command">
         npx plug finetune ocnli --model runs/quickstart --data data/ocnli --out runs/clue/ocnli{'\n'}
         npx plug evaluate --model runs/clue/ocnli --data data/ocnli
       </pre>
@@ -206,8 +206,16 @@ function commonColumns(t: Words): Column<Result>[] {
         </>
       ),
     },
-    { title: t.task, value: ({ task }) => task.name, show: ({ task }) => task.name },
-    { title: t.split, value: ({ split }) => split, show: ({ split }) => split },
+    {
+      title: t.task,
+      value: ({ task, split }) => `${task.name} ${split}`,
+      show: ({ task, split }) => (
+        <>
+          {task.name}
+          <small>{split}</small>
+        </>
+      ),
+    },
   ];
 }
 

@@ -210,8 +210,13 @@ export function registerEvaluate(program: Command): void {
       if (run !== undefined) {
         const name = evaluationName(settings.data ?? [], files, settings.split);
         const predicted = texts?.rows ?? rows;
-        if (predicted.length > 0) writeErrors(run, name, task, examples, predicted);
-        kept = keepEvaluation(run, name, { task, model, ...made });
+        try {
+          if (predicted.length > 0) writeErrors(run, name, task, examples, predicted);
+          kept = keepEvaluation(run, name, { task, model, ...made });
+        } catch (error) {
+          // The scores are what was asked for: a run that cannot be written to does not take them away.
+          process.stderr.write(`The scores could not be kept in ${run}: ${(error as Error).message}\n`);
+        }
       }
       const labels = task.kind === 'classification' && { labels: task.labels };
       return { model, task: task.name, ...labels, dropped, ...made, ...(kept !== undefined && { kept }) };
