@@ -175,5 +175,5 @@ function testScores<Task extends FinetuneTask>(
   using model = loadTaskModel(folder);
   const forward = { computeDType: chooseDType(dtype) };
   const options = { forward, ...(tokensPerBatch !== undefined && { tokensPerBatch }) };
-  return { test: evaluateTask(model, test, options) as ScoresOf<Task> };
+  return { test: evaluateTask(model, test, options).scores as ScoresOf<Task> };
 }
