@@ -23,6 +23,7 @@ const schema = z.strictObject({
     .min(1)
     .optional()
     .describe('model or run folders to serve, each as FOLDER or NAME=FOLDER'),
+  runs: z.string().default('runs').describe('folder beneath which the studio finds runs'),
   host: z
     .string()
     .default('127.0.0.1')
@@ -103,6 +104,7 @@ export function registerServe(program: Command): void {
           logLevel: settings.logLevel,
           version: packageVersion(),
           studio: studioFolder(),
+          runsFolder: settings.runs,
           limits: {
             maxNewTokens: settings.maxNewTokens,
             maxInputChars: settings.maxInputChars,

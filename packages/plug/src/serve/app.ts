@@ -15,6 +15,7 @@ import type { ServerMetrics } from './metrics.js';
 import { generateRoute } from './routes/generate.js';
 import { openAiTextRoutes } from './routes/openai-text.js';
 import { operationRoutes } from './routes/operations.js';
+import { runRoutes } from './routes/runs.js';
 import { understandRoutes } from './routes/understand.js';
 
 export interface ServerOptions {
@@ -30,6 +31,8 @@ export interface ServerOptions {
   readonly version: string;
   /** Folder of the web studio's files; undefined to serve the API alone. */
   readonly studio?: string | undefined;
+  /** Folder beneath which the studio finds runs; it need not exist. */
+  readonly runsFolder: string | undefined;
   /** Time that a client has to send its headers, and three times as much for its whole request. Default 10,000. */
   readonly headersTimeoutMs?: number;
 }
@@ -53,6 +56,7 @@ export async function buildServer(
     logger: options.logLevel === 'silent' ? false : { level: options.logLevel },
     logController: new LogController({ disableRequestLogging: true }),
     forceCloseConnections: 'idle',
+    routerOptions: { maxParamLength: 4096 }, // names of runs are paths
     http: { headersTimeout: headersTimeoutMs, connectionsCheckingInterval: 500 },
   });
   const context = new ServerContext(options.models, options.limits);
@@ -122,6 +126,7 @@ export async function buildServer(
     openAiTextRoutes(routes, context);
     generateRoute(routes, context);
     understandRoutes(routes, context);
+    runRoutes(routes, options.runsFolder);
     operationRoutes(routes, context, metrics, () => isDraining);
   });
   if (options.studio !== undefined)

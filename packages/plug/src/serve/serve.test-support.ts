@@ -48,6 +48,7 @@ export async function startServer(options: TestServerOptions): Promise<TestServe
     maxBodyBytes: 64 * 1024,
     logLevel: 'silent',
     version: '0.0.0',
+    runsFolder: undefined,
     ...changes,
   });
   const url = await app.listen({ port: 0, host: '127.0.0.1' });
