@@ -108,7 +108,7 @@ function dispatch(message: StreamMessage, handlers: StreamHandlers): void {
   else if (message.seed !== undefined) handlers.onStart(message as StreamStart);
 }
 
-async function request(path: string, body?: object, signal?: AbortSignal): Promise<Response> {
+export async function request(path: string, body?: object, signal?: AbortSignal): Promise<Response> {
   const headers: Record<string, string> = {};
   const token = sessionStorage.getItem(TOKEN_KEY);
   if (token) headers.authorization = `Bearer ${token}`;

@@ -1,6 +1,9 @@
 // Every word of the page in both languages. English is typed after Chinese, so a missing entry does not compile.
 
+import { runsEn, runsZh } from './texts-runs.js';
+
 const zh = {
+  ...runsZh,
   title: 'OpenPLUG 工作室',
   write: '试写',
   understand: '理解',
@@ -88,6 +91,7 @@ const zh = {
 };
 export type Texts = typeof zh;
 const en: Texts = {
+  ...runsEn,
   title: 'OpenPLUG Studio',
   write: 'Playground',
   understand: 'Understand',

@@ -1,0 +1,43 @@
+// A real browser for the tests of the studio; there may be none.
+import assert from 'node:assert/strict';
+import { existsSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { after } from 'node:test';
+import { type Browser, chromium, type Page } from 'playwright-core';
+
+const executablePath = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'].find(
+  (path) => existsSync(path),
+);
+/** Why tests in a browser are skipped, or false. */
+export const skip = executablePath ? false : 'no Chromium is installed';
+
+let browser: Promise<Browser> | undefined;
+after(async () => (await browser)?.close());
+
+/** A new page at an address; errors in it fail the test when it is closed. */
+export async function openPage(url: string, locale: string, width: number): Promise<Page> {
+  browser ??= chromium.launch({ executablePath: executablePath!, args: ['--no-sandbox'] });
+  // axe is put into the page, which the server's content security policy forbids others.
+  const context = await (await browser).newContext({
+    locale,
+    viewport: { width, height: 800 },
+    bypassCSP: true,
+  });
+  const page = await context.newPage();
+  const faults: string[] = [];
+  page.on('pageerror', (error) => faults.push(error.message));
+  page.on('close', () => assert.deepEqual(faults, []));
+  await page.goto(url);
+  return page;
+}
+
+/** axe finds nothing serious, and nothing is wider than the page. */
+export async function assertAccessible(page: Page): Promise<void> {
+  const overflow = await page.evaluate('document.documentElement.scrollWidth - innerWidth');
+  assert.ok(Number(overflow) <= 0, `the page is ${overflow} px too wide`);
+  await page.addScriptTag({ path: createRequire(import.meta.url).resolve('axe-core') });
+  const found = await page.evaluate(
+    'axe.run().then(({ violations }) => violations.filter(({ impact }) => impact === "serious" || impact === "critical").map(({ id, nodes }) => `${id}: ${nodes[0].html}`))',
+  );
+  assert.deepEqual(found, []);
+}
