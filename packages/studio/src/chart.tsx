@@ -3,6 +3,7 @@ import { useEffect, useRef, useState } from 'preact/hooks';
 import { type Axis, type Line, type Marker, thinned } from './run-curves.js';
 import { duration, figure } from './run-figures.js';
 import type { Texts } from './texts.js';
+import { Wide } from './wide.js';
 
 interface Props {
   t: Texts;
@@ -57,7 +58,12 @@ export function LineChart(props: Props) {
         <p class={`quiet plot ${small ? 'small' : ''}`}>{empty}</p>
       ) : (
         <>
-          <div class={`plot ${small ? 'small' : ''}`} ref={place} role="img" aria-label={`${title}: ${lines.map((line) => inWords(line, t)).join('; ')}`} />
+          <div
+            class={`plot ${small ? 'small' : ''}`}
+            ref={place}
+            role="img"
+            aria-label={`${title}: ${lines.map((line) => inWords(line, t)).join('; ')}`}
+          />
           {lines.length > 1 && <Legend lines={lines} />}
           <details>
             <summary>{t.runTable}</summary>
@@ -88,8 +94,7 @@ function Legend({ lines }: { lines: readonly Line[] }) {
 /** A dozen rows of each line. */
 function Table({ t, title, axis, lines }: Props) {
   return (
-    // A region that scrolls must be reachable by keyboard.
-    <section class="wide" tabIndex={0} aria-label={title}>
+    <Wide label={title}>
       {lines.map(({ name, points }) => (
         <table key={name}>
           <caption>{name}</caption>
@@ -111,7 +116,7 @@ function Table({ t, title, axis, lines }: Props) {
           </tbody>
         </table>
       ))}
-    </section>
+    </Wide>
   );
 }
 
@@ -131,10 +136,20 @@ function optionOf({ t, axis, lines, markers = [], small }: Props): Parameters<Ch
   const colourOf = (name: string): string => style.getPropertyValue(`--${name}`).trim();
   const [ink, quiet, soft] = [colourOf('ink'), colourOf('quiet'), colourOf('soft')];
   const xWords = (x: number): string => (axis === 'step' ? String(x) : duration(x, t));
-  const shared = { axisLabel: { color: quiet, hideOverlap: true }, splitLine: { lineStyle: { color: soft } } };
+  const shared = {
+    axisLabel: { color: quiet, hideOverlap: true },
+    splitLine: { lineStyle: { color: soft } },
+  };
   return {
     animation: false,
-    grid: { left: 8, right: 18, top: small ? 12 : 26, bottom: 8, outerBoundsMode: 'same', outerBoundsContain: 'axisLabel' },
+    grid: {
+      left: 8,
+      right: 18,
+      top: small ? 12 : 26,
+      bottom: 8,
+      outerBoundsMode: 'same',
+      outerBoundsContain: 'axisLabel',
+    },
     tooltip: {
       trigger: 'axis',
       confine: true,
@@ -142,7 +157,9 @@ function optionOf({ t, axis, lines, markers = [], small }: Props): Parameters<Ch
       borderColor: soft,
       textStyle: { color: ink, fontSize: 13 },
       valueFormatter: (value: unknown) => (typeof value === 'number' ? figure(value) : ''),
-      axisPointer: { label: { formatter: ({ value }: { value: unknown }) => xWords(Math.round(Number(value))) } },
+      axisPointer: {
+        label: { formatter: ({ value }: { value: unknown }) => xWords(Math.round(Number(value))) },
+      },
     },
     xAxis: {
       type: 'value',
@@ -152,10 +169,20 @@ function optionOf({ t, axis, lines, markers = [], small }: Props): Parameters<Ch
       axisLine: { lineStyle: { color: soft } },
       axisLabel: { ...shared.axisLabel, formatter: xWords },
     },
-    yAxis: { type: 'value', scale: true, splitNumber: small ? 3 : 5, ...shared, axisLabel: { color: quiet, formatter: figure } },
+    yAxis: {
+      type: 'value',
+      scale: true,
+      splitNumber: small ? 3 : 5,
+      ...shared,
+      axisLabel: { color: quiet, formatter: figure },
+    },
     series: lines.flatMap(({ name, colour, points, raw, dotted }, index) => {
       const stroke = colourOf(`series-${colour}`);
-      const lineStyle = { width: 2, color: stroke, ...(!dotted && colour > 0 && { type: [...dashOf(colour)] }) };
+      const lineStyle = {
+        width: 2,
+        color: stroke,
+        ...(!dotted && colour > 0 && { type: [...dashOf(colour)] }),
+      };
       return [
         ...(raw
           ? [

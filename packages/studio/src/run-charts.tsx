@@ -40,7 +40,7 @@ export function RunCharts({ t, drawn }: { t: Texts; drawn: readonly Drawn[] }) {
           : linesOf(drawn, shownQuantity, axis, smoothing),
       score: shownScore === undefined ? [] : scoreLines(drawn, shownScore, axis),
       rate: linesOf(drawn, 'learningRate', axis, 0),
-      throughput: linesOf(drawn, 'tokensPerSecond', axis, Math.max(smoothing, 0)),
+      throughput: linesOf(drawn, 'tokensPerSecond', axis, smoothing),
       markers: switchMarkers(drawn, axis),
     };
   }, [t, drawn, axis, smoothing, shownQuantity, shownScore]);
@@ -83,7 +83,9 @@ export function RunCharts({ t, drawn }: { t: Texts; drawn: readonly Drawn[] }) {
                 checked={shownQuantity === name}
                 onChange={() => setQuantity(name)}
               />
-              <span>{name === 'parts' ? t.runParts : name === 'loss' ? t.runTotal : measureName(name, t)}</span>
+              <span>
+                {name === 'parts' ? t.runParts : name === 'loss' ? t.runTotal : measureName(name, t)}
+              </span>
             </label>
           ))}
         </fieldset>

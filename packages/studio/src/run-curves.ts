@@ -69,9 +69,7 @@ export function partLines(
     const heldOut = valuesOf(curves.evaluations, part, axis);
     return [
       lineOf(nameOf(part, false), colour, raw, smoothing),
-      ...(heldOut.length > 0
-        ? [{ name: nameOf(part, true), colour, points: heldOut, dotted: true }]
-        : []),
+      ...(heldOut.length > 0 ? [{ name: nameOf(part, true), colour, points: heldOut, dotted: true }] : []),
     ];
   });
 }
@@ -105,9 +103,14 @@ export function switchMarkers(drawn: readonly Drawn[], axis: Axis): Marker[] {
 /** At most `count` points, the first and the last among them. */
 export function thinned<Item>(items: readonly Item[], count: number): Item[] {
   if (items.length <= count) return [...items];
-  return Array.from({ length: count }, (_, at) => items[Math.round((at * (items.length - 1)) / (count - 1))]!);
+  return Array.from(
+    { length: count },
+    (_, at) => items[Math.round((at * (items.length - 1)) / (count - 1))]!,
+  );
 }
 
 function lineOf(name: string, colour: number, raw: Line['points'], smoothing: number): Line {
-  return smoothing > 0 ? { name, colour, points: smoothed(raw, smoothing), raw } : { name, colour, points: raw };
+  return smoothing > 0
+    ? { name, colour, points: smoothed(raw, smoothing), raw }
+    : { name, colour, points: raw };
 }

@@ -5,6 +5,7 @@ import { Failure } from './failure.js';
 import { duration, figure, kindOf, measureName, stateOf } from './run-figures.js';
 import { loadRun, type Run } from './runs-api.js';
 import type { Texts } from './texts.js';
+import { Wide } from './wide.js';
 
 interface Props {
   t: Texts;
@@ -59,9 +60,18 @@ function One({ t, run }: { t: Texts; run: Run }) {
           value={secondsLeft === undefined ? '–' : duration(secondsLeft, t)}
           note={`${t.runUpdated} ${new Date(run.updatedAt).toLocaleTimeString()}`}
         />
-        <Fact name={t.runLoss} value={loss === undefined ? '–' : figure(loss)} note={`${t.runStep} ${step}`} />
+        <Fact
+          name={t.runLoss}
+          value={loss === undefined ? '–' : figure(loss)}
+          note={`${t.runStep} ${step}`}
+        />
         {scores.slice(0, 4).map(([name, value]) => (
-          <Fact key={name} name={measureName(name, t)} value={figure(value)} note={`${t.runStep} ${evaluation?.step}`} />
+          <Fact
+            key={name}
+            name={measureName(name, t)}
+            value={figure(value)}
+            note={`${t.runStep} ${evaluation?.step}`}
+          />
         ))}
       </dl>
     </>
@@ -83,7 +93,7 @@ function Several({ t, runs }: { t: Texts; runs: readonly Run[] }) {
   const names = [...new Set(runs.flatMap(({ evaluation }) => Object.keys(evaluation?.scores ?? {})))];
   const cell = (value: number | undefined) => (value === undefined ? '–' : figure(value));
   return (
-    <section class="wide" tabIndex={0} aria-label={t.runCompare}>
+    <Wide label={t.runCompare}>
       <table>
         <thead>
           <tr>
@@ -116,7 +126,7 @@ function Several({ t, runs }: { t: Texts; runs: readonly Run[] }) {
           ))}
         </tbody>
       </table>
-    </section>
+    </Wide>
   );
 }
 

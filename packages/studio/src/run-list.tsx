@@ -79,7 +79,9 @@ export function RunList({ t, runs, truncated, chosen, choose }: Props) {
                   aria-label={`${t.runCompare}: ${run.id}`}
                   checked={at >= 0}
                   disabled={(isFull && at < 0) || (at === 0 && chosen.length === 1)}
-                  onChange={() => choose(at >= 0 ? chosen.filter((id) => id !== run.id) : [...chosen, run.id])}
+                  onChange={() =>
+                    choose(at >= 0 ? chosen.filter((id) => id !== run.id) : [...chosen, run.id])
+                  }
                 />
               </label>
             </li>

@@ -13,9 +13,11 @@ interface Props {
 }
 
 export function RunSamples({ t, run, shown, intervalMs }: Props) {
-  const { value: steps, failure, retry } = usePolling<SamplesAt[]>(run.id, shown, intervalMs, (_, signal) =>
-    listSamples(run.id, signal),
-  );
+  const {
+    value: steps,
+    failure,
+    retry,
+  } = usePolling<SamplesAt[]>(run.id, shown, intervalMs, (_, signal) => listSamples(run.id, signal));
   /** Undefined: the newest, also when newer ones come. */
   const [chosenStep, setChosenStep] = useState<number>();
   const last = (steps?.length ?? 0) - 1;

@@ -62,7 +62,11 @@ export async function followCurves(
   };
 
   async function ask(run: string, step: number): Promise<Curves> {
-    const answer = await request(`/v1/runs/${encodeURIComponent(run)}/metrics?after=${step}`, undefined, signal);
+    const answer = await request(
+      `/v1/runs/${encodeURIComponent(run)}/metrics?after=${step}`,
+      undefined,
+      signal,
+    );
     return answer.json() as Promise<Curves>;
   }
 }

@@ -82,7 +82,13 @@ export function Runs({ t, shown, open }: PageProps) {
         <Failure t={t} error={failure} retry={list.failure ? list.retry : curves.retry} />
       )}
       <div class="runs">
-        <RunList t={t} runs={runs} truncated={list.value?.truncated ?? false} chosen={drawnIds} choose={setChosen} />
+        <RunList
+          t={t}
+          runs={runs}
+          truncated={list.value?.truncated ?? false}
+          chosen={drawnIds}
+          choose={setChosen}
+        />
         <div>
           <RunFacts t={t} runs={chosenRuns} open={open} />
           {curves.value ? (
@@ -92,7 +98,13 @@ export function Runs({ t, shown, open }: PageProps) {
               <p class="quiet plot">{t.runChartsLoading}</p>
             </section>
           )}
-          <RunSamples key={first.id} t={t} run={first} shown={shown} intervalMs={first.state === 'running' ? 5 * intervalMs : undefined} />
+          <RunSamples
+            key={first.id}
+            t={t}
+            run={first}
+            shown={shown}
+            intervalMs={first.state === 'running' ? 5 * intervalMs : undefined}
+          />
         </div>
       </div>
     </>

@@ -37,7 +37,7 @@ export async function assertAccessible(page: Page): Promise<void> {
   assert.ok(Number(overflow) <= 0, `the page is ${overflow} px too wide`);
   await page.addScriptTag({ path: createRequire(import.meta.url).resolve('axe-core') });
   const found = await page.evaluate(
-    'axe.run().then(({ violations }) => violations.filter(({ impact }) => impact === "serious" || impact === "critical").map(({ id, nodes }) => `${id}: ${nodes[0].html}`))',
+    'axe.run().then(({ violations }) => violations.filter(({ impact }) => impact === "serious" || impact === "critical").map(({ id, nodes }) => [id, nodes[0].html].join(": ")))',
   );
   assert.deepEqual(found, []);
 }
