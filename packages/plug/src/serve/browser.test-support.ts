@@ -16,7 +16,7 @@ after(async () => (await browser)?.close());
 
 /** A new page at an address; errors in it fail the test when it is closed. */
 export async function openPage(url: string, locale: string, width: number): Promise<Page> {
-  browser ??= chromium.launch({ executablePath: executablePath!, args: ['--no-sandbox'] });
+  browser ??= chromium.launch({ executablePath: executablePath!, args: ['--no-sandbox'], timeout: 180_000 });
   // axe is put into the page, which the server's content security policy forbids others.
   const context = await (await browser).newContext({
     locale,
@@ -24,6 +24,7 @@ export async function openPage(url: string, locale: string, width: number): Prom
     bypassCSP: true,
   });
   const page = await context.newPage();
+  page.setDefaultTimeout(180_000); // a busy machine is no fault of the page
   const faults: string[] = [];
   page.on('pageerror', (error) => faults.push(error.message));
   page.on('close', () => assert.deepEqual(faults, []));
