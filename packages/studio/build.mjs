@@ -16,5 +16,6 @@ await build({
     // Inlined data: URLs and the preload helper's script would need a looser content security policy.
     assetsInlineLimit: 0,
     modulePreload: false,
+    chunkSizeWarningLimit: 600, // the charts, which load when they are needed
   },
 });

@@ -15,9 +15,9 @@ const ROOMS = [
   'model',
   'checkpoint',
   'plan',
-  'train',
-  'pretrain',
   'generate',
+  'train',
+  'pretrain', // records texts that the model writes on the way
   'evaluate',
   'finetune',
   'pipeline',

@@ -4,7 +4,7 @@ import { render } from 'preact';
 import { useEffect, useState } from 'preact/hooks';
 import { ApiError, listModels, type Model } from './api.js';
 import { Failure } from './failure.js';
-import { pageOf, pages } from './pages.js';
+import { type PageName, pageOf, pages } from './pages.js';
 import {
   applyLanguage,
   applyTheme,
@@ -43,6 +43,11 @@ function App() {
     );
   };
   useEffect(connect, []);
+  const open = (loaded: Model, to: PageName) => {
+    setModels((before) => [...(before ?? []).filter(({ id }) => id !== loaded.id), loaded]);
+    setChosen(loaded.id);
+    location.hash = `#${to}`;
+  };
 
   return (
     <>
@@ -102,7 +107,7 @@ function App() {
         {/* All stay mounted, so that changing the page loses neither text nor result. */}
         {pages.map(({ name, View }) => (
           <div key={name} hidden={name !== page}>
-            <View t={t} model={model} shown={name === page} />
+            <View t={t} model={model} shown={name === page} open={open} />
           </div>
         ))}
       </main>

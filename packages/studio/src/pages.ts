@@ -3,6 +3,7 @@ import type { FunctionComponent } from 'preact';
 import type { Model } from './api.js';
 import { Playground } from './playground.js';
 import { Results } from './results.js';
+import { Runs } from './runs.js';
 import { fromHash } from './settings.js';
 import type { Texts } from './texts.js';
 import { Understand } from './understand.js';
@@ -13,11 +14,14 @@ export interface PageProps {
   model: Model | undefined;
   /** False while another page is looked at: timers and requests of its own rest. */
   shown: boolean;
+  /** Takes a model that was just loaded, and goes to a page with it. */
+  open: (model: Model, page: 'write' | 'understand') => void;
 }
 
 export const pages = [
   { name: 'write', View: Playground },
   { name: 'understand', View: Understand },
+  { name: 'runs', View: Runs },
   { name: 'results', View: Results },
 ] as const satisfies readonly { name: keyof Texts; View: FunctionComponent<PageProps> }[];
 

@@ -1,7 +1,10 @@
 // Every word of the page in both languages. English is typed after Chinese, so a missing entry does not compile.
 import { resultsEn, resultsZh } from './texts-results.js';
 
+import { runsEn, runsZh } from './texts-runs.js';
+
 const zh = {
+  ...runsZh,
   title: 'OpenPLUG 工作室',
   write: '试写',
   understand: '理解',
@@ -90,6 +93,7 @@ const zh = {
 };
 export type Texts = typeof zh;
 const en: Texts = {
+  ...runsEn,
   title: 'OpenPLUG Studio',
   write: 'Playground',
   understand: 'Understand',

@@ -16,8 +16,9 @@ import {
 } from '../model/index.js';
 import { loadTokenizer, type Tokenizer } from '../text/index.js';
 import { RunFolder, type TrainingListener, type TrainingObjective, train } from '../train/index.js';
+import { continuationWriter } from './continuations.js';
 import { stage1Objective, stage2Objective } from './objectives.js';
-import { createStage1Sampler, createStage2Sampler } from './samples/index.js';
+import { createStage1Sampler, createStage2Sampler, type Stage2Sampler } from './samples/index.js';
 import type { PretrainSettings } from './settings.js';
 
 /** What a stage ends with. */
@@ -52,6 +53,12 @@ export async function pretrain(
   setNumThreads(threads);
   using model = startModel(settings, tokenizer);
   const objective = makeObjective(settings, model, tokenizer, trainCorpus.corpus, heldOut.corpus);
+  const writeContinuations =
+    settings.stage === 2 && heldOut.corpus.numDocuments > 0
+      ? continuationWriter(model, tokenizer, heldOutStage2(settings, tokenizer, heldOut.corpus), {
+          computeDType,
+        })
+      : undefined;
   const switchStep = mlmUntilStep(settings);
   const result = await train(
     {
@@ -66,7 +73,13 @@ export async function pretrain(
       evaluateAt: settings.stage === 2 && switchStep > 0 ? [switchStep] : [],
     },
     folder,
-    listener,
+    {
+      ...listener,
+      onEvaluate(line) {
+        if (writeContinuations) folder.recordSamples({ step: line.step, samples: writeContinuations() });
+        listener.onEvaluate?.(line);
+      },
+    },
     signal,
   );
   if (!result.finished) return { ...result, model: undefined, scores: {} };
@@ -171,6 +184,9 @@ function checkStart(
     );
 }
 
+/** Held-out samples are keyed apart, so that they stay the same whatever the seed of training. */
+const heldOutSeed = 0;
+
 function makeObjective(
   settings: PretrainSettings,
   model: PlugModel,
@@ -178,8 +194,6 @@ function makeObjective(
   corpus: MappedTokenCorpus,
   heldOut: MappedTokenCorpus,
 ): TrainingObjective {
-  // Held-out samples are keyed apart, so that they stay the same whatever the seed of training.
-  const heldOutSeed = 0;
   const empty = heldOut.numDocuments === 0;
   if (settings.stage === 1) {
     const sampler = (of: MappedTokenCorpus, seed: number) =>
@@ -191,20 +205,31 @@ function makeObjective(
       settings,
     );
   }
-  const lengths = {
-    minLength: settings.minSideLength,
-    maxLength: settings.maxSideLength,
-    fullSentenceProbability: settings.fullSentenceProbability,
-  };
-  const sampler = (of: MappedTokenCorpus, seed: number) =>
-    createStage2Sampler(of, tokenizer, { seed, ...lengths });
   return stage2Objective(
     model,
-    sampler(corpus, settings.seed),
-    empty ? undefined : sampler(heldOut, heldOutSeed),
+    stage2Sampler(settings, tokenizer, corpus, settings.seed),
+    empty ? undefined : heldOutStage2(settings, tokenizer, heldOut),
     { ...settings, mlmUntilStep: mlmUntilStep(settings) },
     charactersOf(tokenizer),
   );
+}
+
+function stage2Sampler(
+  { minSideLength, maxSideLength, fullSentenceProbability }: PretrainSettings,
+  tokenizer: Tokenizer,
+  corpus: MappedTokenCorpus,
+  seed: number,
+): Stage2Sampler {
+  const lengths = { minLength: minSideLength, maxLength: maxSideLength, fullSentenceProbability };
+  return createStage2Sampler(corpus, tokenizer, { seed, ...lengths });
+}
+
+function heldOutStage2(
+  settings: PretrainSettings,
+  tokenizer: Tokenizer,
+  corpus: MappedTokenCorpus,
+): Stage2Sampler {
+  return stage2Sampler(settings, tokenizer, corpus, heldOutSeed);
 }
 
 /** Characters that each token stands for: its own without a leading ##; one for unknown characters. */

@@ -17,6 +17,7 @@ import { modelRoutes } from './routes/models.js';
 import { openAiTextRoutes } from './routes/openai-text.js';
 import { operationRoutes } from './routes/operations.js';
 import { resultRoutes } from './routes/results.js';
+import { runRoutes } from './routes/runs.js';
 import { understandRoutes } from './routes/understand.js';
 
 export interface ServerOptions {
@@ -57,7 +58,7 @@ export async function buildServer(
     logger: options.logLevel === 'silent' ? false : { level: options.logLevel },
     logController: new LogController({ disableRequestLogging: true }),
     forceCloseConnections: 'idle',
-    routerOptions: { maxParamLength: 4000 }, // ids of results are paths, of which a Chinese character takes nine bytes
+    routerOptions: { maxParamLength: 4096 }, // ids of runs are paths, of which a Chinese character takes nine bytes
     http: { headersTimeout: headersTimeoutMs, connectionsCheckingInterval: 500 },
   });
   const context = new ServerContext(options.models, options.limits);
@@ -128,6 +129,7 @@ export async function buildServer(
     generateRoute(routes, context);
     understandRoutes(routes, context);
     modelRoutes(routes, context, options.runsFolder);
+    runRoutes(routes, options.runsFolder);
     operationRoutes(routes, context, metrics, () => isDraining);
     resultRoutes(routes, context, options.runsFolder);
   });

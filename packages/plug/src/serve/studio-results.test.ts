@@ -5,7 +5,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import type { Page } from 'playwright-core';
-import { assertAccessible, assertFitsWidth, openPage, withoutBrowser } from './browser.test-support.js';
+import { assertAccessible, openPage, withoutBrowser } from './browser.test-support.js';
 import { studioFolder } from './index.js';
 import { makeTestRuns } from './results.test-support.js';
 import { startServer } from './serve.test-support.js';
@@ -36,17 +36,14 @@ describe('the results in a browser', { skip: withoutBrowser }, async () => {
         const page = await openPage(url, locale, width);
         await page.getByRole('heading', { name: words.board }).waitFor();
         assert.match((await board(page).textContent()) ?? '', /PLUG.*80\.614.*clue/s);
-        await assertFitsWidth(page);
         await assertAccessible(page);
         await page.locator('tr.own a').first().click();
         await errors(page).first().waitFor();
-        await assertFitsWidth(page);
         await assertAccessible(page);
         await page.getByRole('link', { name: words.back }).click();
         await page.getByRole('heading', { name: words.board }).waitFor();
         await page.goto(`${url}?id=copy%2Fdev`);
         await errors(page).first().waitFor();
-        await assertFitsWidth(page);
         await page.close();
       });
 
@@ -111,7 +108,6 @@ describe('the results in a browser', { skip: withoutBrowser }, async () => {
       .getByText(/npx plug finetune/)
       .first()
       .waitFor();
-    await assertFitsWidth(page);
     await assertAccessible(page);
     await page.goto(`${bare.url}?id=gone`);
     await page.getByText(/no such result/).waitFor();

@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import type { Page } from 'playwright-core';
 import { temporaryFolder, writeTestModel } from '../finetune/finetune.test-support.js';
-import { assertAccessible, assertFitsWidth, openPage, withoutBrowser } from './browser.test-support.js';
+import { assertAccessible, openPage, withoutBrowser } from './browser.test-support.js';
 import { studioFolder } from './index.js';
 import { startServer, until } from './serve.test-support.js';
 
@@ -44,7 +44,6 @@ describe('the studio in a browser', { skip: withoutBrowser }, async () => {
         await page.getByText(words.done).waitFor();
         assert.match(await shown(), new RegExp(words.result));
         assert.ok((await page.locator('.text').first().textContent())!.length > 4);
-        await assertFitsWidth(page);
         await assertAccessible(page);
         await page.getByText(words.understand, { exact: true }).click();
         const fields = page.locator('form:visible textarea');

@@ -1,4 +1,4 @@
-export { type MetricsLine, RunFolder } from './run-folder.js';
+export { type MetricsLine, RunFolder, type SamplesLine, type TextSample } from './run-folder.js';
 export { learningRateAt } from './schedule.js';
 export { trainingFields } from './settings.js';
 export {

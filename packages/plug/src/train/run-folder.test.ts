@@ -17,7 +17,7 @@ describe('metrics of a run', () => {
       folder.record(line(2));
       appendFileSync(join(folder.path, 'metrics.jsonl'), whole.slice(0, cut));
       assert.deepEqual(folder.metrics(), [line(1), line(2)], `cut at ${cut}`);
-      folder.rewindMetrics(2);
+      folder.rewind(2);
       folder.record(line(3));
       assert.deepEqual(folder.metrics(), [line(1), line(2), line(3)]);
     }
@@ -28,10 +28,21 @@ describe('metrics of a run', () => {
     assert.deepEqual(folder.metrics(), []);
     for (const step of [1, 2, 3]) folder.record(line(step));
     folder.record({ kind: 'evaluate', step: 2, perplexity: 8 });
-    folder.rewindMetrics(2);
+    folder.rewind(2);
     assert.deepEqual(folder.metrics(), [line(1), line(2), { kind: 'evaluate', step: 2, perplexity: 8 }]);
-    folder.rewindMetrics(0);
+    folder.rewind(0);
     assert.deepEqual(folder.metrics(), []);
+  });
+
+  it('are rewound together with the texts that were written', () => {
+    const folder = new RunFolder(temporaryFolder());
+    assert.deepEqual(folder.samples(), []);
+    const samples = (step: number) => ({ step, samples: [{ source: '春', written: '江', target: '潮' }] });
+    for (const step of [2, 4]) folder.recordSamples(samples(step));
+    appendFileSync(join(folder.path, 'samples.jsonl'), JSON.stringify(samples(6)).slice(0, 20));
+    folder.rewind(3);
+    folder.recordSamples(samples(4));
+    assert.deepEqual(folder.samples(), [samples(2), samples(4)]);
   });
 });
 

@@ -1,5 +1,6 @@
-// A run is a folder: settings.json, metrics.jsonl, checkpoints/step-N/, and at the end model/. Any of it can be
-// read while the run goes on, and a run can be continued from it after a crash at any moment.
+// A run is a folder: settings.json, metrics.jsonl, samples.jsonl where texts are written, checkpoints/step-N/, and at
+// the end model/. Any of it can be read while the run goes on, and a run can be continued from it after a crash at any
+// moment.
 import {
   appendFileSync,
   existsSync,
@@ -20,6 +21,21 @@ export interface MetricsLine {
   [name: string]: number | string;
 }
 
+/** What the model wrote after one held-out source. */
+export interface TextSample {
+  source: string;
+  /** By the model. */
+  written: string;
+  /** How the text really went on. */
+  target: string;
+}
+
+/** One line of samples.jsonl: texts written at one step. */
+export interface SamplesLine {
+  step: number;
+  samples: TextSample[];
+}
+
 /** Begins the names of folders that are not whole yet. */
 const writingPrefix = '.writing-';
 
@@ -27,12 +43,14 @@ export class RunFolder {
   readonly path: string;
   readonly #checkpoints: string;
   readonly #metrics: string;
+  readonly #samples: string;
 
   /** Opens or makes the folder. */
   constructor(path: string) {
     this.path = path;
     this.#checkpoints = join(path, 'checkpoints');
     this.#metrics = join(path, 'metrics.jsonl');
+    this.#samples = join(path, 'samples.jsonl');
     mkdirSync(this.#checkpoints, { recursive: true });
   }
 
@@ -57,22 +75,32 @@ export class RunFolder {
 
   /** Appends one line of metrics. */
   record(line: MetricsLine): void {
-    writing(this.#metrics, () => appendFileSync(this.#metrics, `${JSON.stringify(line)}\n`));
+    appendLine(this.#metrics, line);
+  }
+
+  /** Appends one line of texts. */
+  recordSamples(line: SamplesLine): void {
+    appendLine(this.#samples, line);
   }
 
   /** All whole lines of metrics so far. */
   metrics(): MetricsLine[] {
-    if (!existsSync(this.#metrics)) return [];
-    const lines = readFileSync(this.#metrics, 'utf8').split('\n');
-    lines.pop(); // the empty rest after the last newline, or a line cut short by a crash
-    return lines.map((line) => JSON.parse(line) as MetricsLine);
+    return readLines<MetricsLine>(this.#metrics);
   }
 
-  /** Drops metrics past `step`: a run that continues there will write them again. */
-  rewindMetrics(step: number): void {
-    const kept = this.metrics().filter((line) => line.step <= step);
-    const text = kept.map((line) => `${JSON.stringify(line)}\n`).join('');
-    writing(this.#metrics, () => writeFileAtomic.sync(this.#metrics, text));
+  /** All whole lines of texts so far. */
+  samples(): SamplesLine[] {
+    return readLines<SamplesLine>(this.#samples);
+  }
+
+  /** Drops metrics and texts past `step`: a run that continues there will write them again. */
+  rewind(step: number): void {
+    for (const path of [this.#metrics, this.#samples]) {
+      if (!existsSync(path)) continue;
+      const kept = readLines<{ step: number }>(path).filter((line) => line.step <= step);
+      const text = kept.map((line) => `${JSON.stringify(line)}\n`).join('');
+      writing(path, () => writeFileAtomic.sync(path, text));
+    }
   }
 
   /** Removes what killed writes left. Only for who continues the run: another process may be writing it now. */
@@ -109,6 +137,18 @@ export class RunFolder {
     writeWhole(join(this.path, `${writingPrefix}model`), final, write);
     return final;
   }
+}
+
+function appendLine(path: string, line: object): void {
+  writing(path, () => appendFileSync(path, `${JSON.stringify(line)}\n`));
+}
+
+/** The whole lines of a file that may not be there yet. */
+function readLines<Line>(path: string): Line[] {
+  if (!existsSync(path)) return [];
+  const lines = readFileSync(path, 'utf8').split('\n');
+  lines.pop(); // the empty rest after the last newline, or a line cut short by a crash
+  return lines.map((line) => JSON.parse(line) as Line);
 }
 
 /** Fills `temporary` and gives it the name `final`; nothing of it stays when writing fails. */

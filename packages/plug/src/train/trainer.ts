@@ -169,7 +169,7 @@ function resume(
     try {
       const state = restoreTrainingState(path, model, optimizer, average);
       objective.seek(state.position);
-      folder.rewindMetrics(state.step);
+      folder.rewind(state.step);
       listener.onResume?.(state.step);
       return;
     } catch (error) {
@@ -179,7 +179,7 @@ function resume(
   }
   if (steps.length > 0)
     listener.onNote?.(`No checkpoint in ${folder.path} can be used: training starts anew.`);
-  folder.rewindMetrics(0);
+  folder.rewind(0);
 }
 
 function trainStep(
