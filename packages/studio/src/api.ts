@@ -10,8 +10,16 @@ export interface Alternative {
 }
 export interface Model {
   id: string;
+  /** What it can do is known once it is loaded. */
   positions?: number;
+  hiddenSize?: number;
+  precision?: string;
   canWrite?: boolean;
+  /** Of a fine-tuned classifier, and whether it takes two texts. */
+  labels?: string[];
+  takesPairs?: boolean;
+  /** Tokens that the server lets one text have. */
+  maxNewTokens?: number;
 }
 export interface GenerateRequest extends Omit<Settings, 'seed'> {
   model?: string;
@@ -38,10 +46,6 @@ export interface StreamHandlers {
   onToken(token: StreamToken): void;
   onUsage(usage: Usage): void;
 }
-export interface LabelScore {
-  label: string;
-  probability: number;
-}
 
 const TOKEN_KEY = 'openplug.token';
 
@@ -64,15 +68,6 @@ export function setToken(token: string): void {
 export async function listModels(): Promise<Model[]> {
   const response = await request('/v1/models');
   return ((await response.json()) as { data: Model[] }).data;
-}
-
-export async function score(
-  body: { model?: string; input: string; labels: string[] },
-  signal: AbortSignal,
-): Promise<LabelScore[]> {
-  const response = await request('/v1/score', body, signal);
-  const answer = (await response.json()) as { data: { labels: LabelScore[] }[] };
-  return answer.data[0]?.labels ?? [];
 }
 
 /** Streams one generation; aborting the signal closes the connection, and with it the server stops writing. */
@@ -108,7 +103,7 @@ function dispatch(message: StreamMessage, handlers: StreamHandlers): void {
   else if (message.seed !== undefined) handlers.onStart(message as StreamStart);
 }
 
-async function request(path: string, body?: object, signal?: AbortSignal): Promise<Response> {
+export async function request(path: string, body?: object, signal?: AbortSignal): Promise<Response> {
   const headers: Record<string, string> = {};
   const token = sessionStorage.getItem(TOKEN_KEY);
   if (token) headers.authorization = `Bearer ${token}`;

@@ -1,6 +1,7 @@
 // The pages, in the order of the navigation. The name stands in the address after '#' and is the key of the page's title.
 import type { FunctionComponent } from 'preact';
 import type { Model } from './api.js';
+import { ModelPage } from './model.js';
 import { Playground } from './playground.js';
 import { fromHash } from './settings.js';
 import type { Texts } from './texts.js';
@@ -17,6 +18,7 @@ export interface PageProps {
 export const pages = [
   { name: 'write', View: Playground },
   { name: 'understand', View: Understand },
+  { name: 'model', View: ModelPage },
 ] as const satisfies readonly { name: keyof Texts; View: FunctionComponent<PageProps> }[];
 
 export type PageName = (typeof pages)[number]['name'];

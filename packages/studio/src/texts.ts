@@ -1,4 +1,6 @@
 // Every word of the page in both languages. English is typed after Chinese, so a missing entry does not compile.
+import { modelEn, modelZh } from './texts-model.js';
+import { understandEn, understandZh } from './texts-understand.js';
 
 const zh = {
   title: 'OpenPLUG 工作室',
@@ -32,10 +34,13 @@ const zh = {
   custom: '自定义',
   numbers: '详细参数',
   maxLength: '最大长度（词元）',
+  minLength: '最小长度（词元）',
   temperature: '温度',
   topK: 'Top-K',
   topP: 'Top-P',
   repetitionPenalty: '重复惩罚',
+  uniqueNgram: '不重复的词组长度',
+  longText: '比模型一次能写的长：分段写，每段重新读前文。模型的位置数：',
   seed: '随机种子',
   numCandidates: '候选数',
   random: '随机',
@@ -78,13 +83,8 @@ const zh = {
   save: '确定',
   noModels: '服务器没有载入模型。',
   cannotWrite: '这个模型只能理解，不能写作。',
-  sentence: '句子',
-  sentenceHint: '要判断的句子',
-  labels: '标签（每行一个）',
-  judge: '判断',
-  judging: '正在判断……',
-  scoreEmpty: '给一句话和几个标签，看看模型觉得哪个最合适。',
-  needLabels: '请至少写两个不同的标签和一句话。',
+  ...understandZh,
+  ...modelZh,
 };
 export type Texts = typeof zh;
 const en: Texts = {
@@ -119,10 +119,13 @@ const en: Texts = {
   custom: 'custom',
   numbers: 'Numbers',
   maxLength: 'Max length (tokens)',
+  minLength: 'Min length (tokens)',
   temperature: 'Temperature',
   topK: 'Top-K',
   topP: 'Top-P',
   repetitionPenalty: 'Repetition penalty',
+  uniqueNgram: 'No-repeat n-gram',
+  longText: 'Longer than one pass of the model: written in parts that read the text before. Positions:',
   seed: 'Seed',
   numCandidates: 'Candidates',
   random: 'random',
@@ -165,13 +168,8 @@ const en: Texts = {
   save: 'OK',
   noModels: 'The server has no model loaded.',
   cannotWrite: 'This model can understand but not write.',
-  sentence: 'Sentence',
-  sentenceHint: 'The sentence to judge',
-  labels: 'Labels (one a line)',
-  judge: 'Judge',
-  judging: 'Judging…',
-  scoreEmpty: 'Give a sentence and a few labels to see which one the model finds most fitting.',
-  needLabels: 'Please give a sentence and at least two different labels.',
+  ...understandEn,
+  ...modelEn,
 };
 export type Language = 'zh' | 'en';
 export const TEXTS: Record<Language, Texts> = { zh, en };

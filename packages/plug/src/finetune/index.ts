@@ -84,6 +84,7 @@ export { type WrittenScores, writtenScores } from './written-scores.js';
 export {
   type PromptedTask,
   predictZeroShot,
+  verbalize,
   type ZeroShotOptions,
   type ZeroShotPrediction,
 } from './zero-shot.js';

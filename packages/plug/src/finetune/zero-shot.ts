@@ -83,32 +83,51 @@ export function predictZeroShot(
   tokenizer: Tokenizer,
   task: PromptedTask,
   inputs: readonly (ClassificationInput | ChoiceInput)[],
+  options: ZeroShotOptions = {},
+): ZeroShotPrediction[] {
+  const prompts = inputs.map((input): EncodedPrompt => {
+    const { source, ...words } = verbalize(task, input);
+    return { ...words, source: tokenizer.encode(source, { splitSpecialTokens: true }) };
+  });
+  // Labels are the same for all; candidates of choices are not.
+  return predictPrompts(model, tokenizer, prompts, task.kind === 'classification', options);
+}
+
+/** An example in words whose source is ids already, without [CLS] and [SEP]. */
+export interface EncodedPrompt extends Omit<Verbalized, 'source'> {
+  source: Int32Array;
+}
+
+/** Tokens of the end of a source that the encoder reads: what is written after it is nearest to them. */
+export function sourceWindow({ config }: PlugModel): number {
+  return config.maxPositionEmbeddings - 2;
+}
+
+/** @param sameCandidates whether all prompts have the same words to choose from */
+export function predictPrompts(
+  model: PlugModel,
+  tokenizer: Tokenizer,
+  prompts: readonly EncodedPrompt[],
+  sameCandidates: boolean,
   { forward = model.inference, calibrate = true }: ZeroShotOptions = {},
 ): ZeroShotPrediction[] {
-  const window = model.config.maxPositionEmbeddings;
   const encode = (text: string): Int32Array => tokenizer.encode(text, { splitSpecialTokens: true });
   const { cls, sep } = tokenizer.special;
-  const scored = (item: Verbalized, source: string): ScoredSource => {
-    const ids = encode(source);
-    // The end of a text is nearest to what is written after it.
-    const kept = ids.subarray(Math.max(0, ids.length - (window - 2)));
-    return {
-      sourceIds: [cls, ...kept, sep],
-      before: [...encode(item.before)],
-      continuations: item.candidates.map((candidate) => [...encode(candidate)].slice(0, maxContinuation)),
-    };
-  };
-  const items = inputs.map((input) => verbalize(task, input));
+  const scored = ({ source, before, candidates }: EncodedPrompt): ScoredSource => ({
+    sourceIds: [cls, ...source.subarray(Math.max(0, source.length - sourceWindow(model))), sep],
+    before: [...encode(before)],
+    continuations: candidates.map((candidate) => [...encode(candidate)].slice(0, maxContinuation)),
+  });
   const total = (sources: ScoredSource[]): number[][] =>
     batched(sources).flatMap((batch) => scoreContinuations(model, tokenizer, batch, forward));
-  const scores = total(items.map((item) => scored(item, item.source)));
-  if (calibrate && items.length > 0) {
-    // Labels are the same for all; candidates of choices are not.
-    const shared = task.kind === 'classification';
-    const empty = (shared ? items.slice(0, 1) : items).map((item) => scored(item, noText));
+  const scores = total(prompts.map(scored));
+  if (calibrate && prompts.length > 0) {
+    const empty = (sameCandidates ? prompts.slice(0, 1) : prompts).map((prompt) =>
+      scored({ ...prompt, source: encode(noText) }),
+    );
     const plain = total(empty);
     for (const [index, row] of scores.entries())
-      for (const at of row.keys()) row[at]! -= plain[shared ? 0 : index]![at]!;
+      for (const at of row.keys()) row[at]! -= plain[sameCandidates ? 0 : index]![at]!;
   }
   return scores.map((row) => {
     const largest = Math.max(...row);

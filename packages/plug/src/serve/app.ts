@@ -12,9 +12,12 @@ import { ServerContext, type ServerLimits } from './context.js';
 import { errorBody, RequestError } from './errors.js';
 import type { HostedModel } from './hosted-model.js';
 import type { ServerMetrics } from './metrics.js';
+import { describeRoutes } from './routes/describe.js';
 import { generateRoute } from './routes/generate.js';
 import { openAiTextRoutes } from './routes/openai-text.js';
 import { operationRoutes } from './routes/operations.js';
+import { planRoute } from './routes/plan.js';
+import { saliencyRoute } from './routes/saliency.js';
 import { understandRoutes } from './routes/understand.js';
 
 export interface ServerOptions {
@@ -122,6 +125,9 @@ export async function buildServer(
     openAiTextRoutes(routes, context);
     generateRoute(routes, context);
     understandRoutes(routes, context);
+    describeRoutes(routes, context);
+    planRoute(routes, context);
+    saliencyRoute(routes, context);
     operationRoutes(routes, context, metrics, () => isDraining);
   });
   if (options.studio !== undefined)

@@ -7,7 +7,7 @@ import { ConfigError, type PlainError, plainError } from '../errors.js';
 import { loadClassifier, type PlugClassifier, readTaskFile } from '../finetune/index.js';
 import { Writers, type WrittenToken } from '../generate/index.js';
 import type { PlugModel } from '../model/index.js';
-import { embed, labelled, labeller } from '../pipeline/index.js';
+import { embed, explainClassifier, explainLabels, labelled, labeller, type Saliency } from '../pipeline/index.js';
 import { loadTokenizer, type Tokenizer } from '../text/index.js';
 import type { HostedToken, HostReply, HostRequest, HostStart } from './messages.js';
 
@@ -66,7 +66,29 @@ class Host {
       const { call } = message;
       this.#other.push({ call, run: () => reply({ ...this.#answer(message), call }) });
     }
+    else if ('explain' in message) {
+      const { call, explain, options } = message;
+      // The server asks without options only classifiers.
+      this.#attempt(call, () =>
+        this.#explain(
+          call,
+          options
+            ? explainLabels(this.#model, this.#tokenizer, options, explain)
+            : explainClassifier(this.#classifier!, explain),
+        ),
+      );
+    }
     void this.#run();
+  }
+
+  /** A slice at a time, each in its turn among the others. */
+  #explain(call: number, work: Iterator<undefined, Saliency>): void {
+    const run = (): void => {
+      const { done, value } = work.next();
+      if (done) reply({ explained: value, call });
+      else this.#explain(call, work);
+    };
+    this.#other.push({ call, run });
   }
 
   #write({ write, call }: Extract<HostRequest, { write: unknown }>): void {

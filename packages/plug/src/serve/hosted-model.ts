@@ -3,7 +3,13 @@
 import { type ChildProcess, fork } from 'node:child_process';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { WritingRequest } from '../generate/index.js';
-import type { Classification, EmbeddingOptions, LabelOptions } from '../pipeline/index.js';
+import type {
+  Classification,
+  EmbeddingOptions,
+  LabelOptions,
+  Saliency,
+  SaliencyInput,
+} from '../pipeline/index.js';
 import { Arrivals } from './arrivals.js';
 import { modelError, RequestError } from './errors.js';
 import type {
@@ -71,6 +77,11 @@ export class HostedModel {
     const model = new HostedModel(options, listener);
     await model.#start();
     return model;
+  }
+
+  /** The model or run folder that was given. */
+  get folder(): string {
+    return this.#options.folder;
   }
 
   /** Undefined while the model is not loaded. */
@@ -155,6 +166,16 @@ export class HostedModel {
   ): Promise<readonly Classification[]> {
     const reply = await this.#ask((call) => ({ classify: inputs, call }), signal);
     return (reply as Extract<HostReply, { labelled: unknown }>).labelled;
+  }
+
+  /** Which characters mattered: for the classifier's label, or with `options` for one of those labels. */
+  async explain(
+    input: SaliencyInput,
+    options: LabelOptions | undefined,
+    signal: AbortSignal,
+  ): Promise<Saliency> {
+    const reply = await this.#ask((call) => ({ explain: input, options, call }), signal);
+    return (reply as Extract<HostReply, { explained: unknown }>).explained;
   }
 
   /** Ends the process; calls that are not answered yet fail. */

@@ -1,7 +1,13 @@
 // What the server and the process of a model say to each other.
 import type { PlainError } from '../errors.js';
 import type { WritingRequest, WrittenToken } from '../generate/index.js';
-import type { Classification, EmbeddingOptions, LabelOptions } from '../pipeline/index.js';
+import type {
+  Classification,
+  EmbeddingOptions,
+  LabelOptions,
+  Saliency,
+  SaliencyInput,
+} from '../pipeline/index.js';
 
 /** First message to the process. */
 export interface HostStart {
@@ -39,6 +45,8 @@ export type HostRequest =
   | { readonly embed: readonly string[]; readonly options: EmbeddingOptions; readonly call: number }
   | { readonly score: readonly string[]; readonly options: LabelOptions; readonly call: number }
   | { readonly classify: readonly ClassifierInput[]; readonly call: number }
+  /** By the classifier, or with options by the decoder. */
+  | { readonly explain: SaliencyInput; readonly options: LabelOptions | undefined; readonly call: number }
   | { readonly cancel: number };
 
 export interface Embeddings {
@@ -62,4 +70,5 @@ export type HostReply =
   | { readonly embedded: Embeddings; readonly call: number }
   /** Of texts that were scored or classified. */
   | { readonly labelled: readonly Classification[]; readonly call: number }
+  | { readonly explained: Saliency; readonly call: number }
   | { readonly error: PlainError; readonly call: number };

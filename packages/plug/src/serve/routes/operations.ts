@@ -18,6 +18,7 @@ export function operationRoutes(
       created: 0,
       owned_by: 'openplug',
       ready: info !== undefined,
+      maxNewTokens: context.limits.maxNewTokens,
       ...info,
     })),
   }));
