@@ -25,7 +25,7 @@ export function Calculator({ t, model, shown }: { t: Texts; model: Model; shown:
   const { answer, busy, failure, ask } = useAsking<{ plan: Plan; fields: PlanFields }>();
   const reckon = () =>
     void ask(async (signal) => ({ plan: await plan(planRequest(fields, model.id), signal), fields }));
-  // biome-ignore lint/correctness/useExhaustiveDependencies: asked when a field or the model changes
+  // Asked when a field or the model changes.
   useEffect(() => {
     if (!shown) return;
     const timer = setTimeout(reckon, PAUSE_MS);

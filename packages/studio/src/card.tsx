@@ -25,7 +25,7 @@ export function Card({ t, model, shown }: { t: Texts; model: string; shown: bool
       return { file, tokens: lexer(text) };
     });
   if (shown && !wanted) setWanted(true);
-  // biome-ignore lint/correctness/useExhaustiveDependencies: read once, when the page is first looked at
+  // Read once, when the page is first looked at.
   useEffect(() => {
     if (wanted) read();
   }, [wanted]);

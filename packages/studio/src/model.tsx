@@ -19,7 +19,7 @@ export function ModelPage({ t, model, shown }: PageProps) {
   const read = () => {
     if (id !== undefined) void ask((signal) => readParameters(id, signal));
   };
-  // biome-ignore lint/correctness/useExhaustiveDependencies: asked once the page is first looked at with a model
+  // Asked once the page is first looked at with a model.
   useEffect(() => {
     if (shown && isOther) read();
   }, [shown, id]);
@@ -56,7 +56,7 @@ function Facts({ t, model, known }: { t: Texts; model: Model; known: ModelParame
   const disk = [
     bytes(known.bytes, t.locale),
     stored === 'plain' ? Object.keys(known.totals).join(', ') : stored,
-    `${files.length} ${t.files}`,
+    `${files.length} ${files.length === 1 ? t.file : t.files}`,
   ];
   const facts: [string, string][] = [
     [t.factParameters, number(known.parameters)],

@@ -4,7 +4,15 @@ import type { StoredTensor } from './model-api.js';
 import { groupTensors, kindOf } from './parameter-groups.js';
 
 function tensor(name: string, part: StoredTensor['part'], layer?: number): StoredTensor {
-  return { name, part, ...(layer !== undefined && { layer }), dtype: 'float32', shape: [2], bytes: 8, parameters: 2 };
+  return {
+    name,
+    part,
+    ...(layer !== undefined && { layer }),
+    dtype: 'float32',
+    shape: [2],
+    bytes: 8,
+    parameters: 2,
+  };
 }
 
 test('tensors are grouped by layer, in the order of the model, each layer in parts', () => {

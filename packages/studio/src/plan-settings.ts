@@ -73,7 +73,8 @@ export function withSize(fields: PlanFields, size: string, positions: number | u
 }
 
 export function planRequest(fields: PlanFields, model: string): PlanRequest {
-  const { size, numHiddenLayers, decHiddenLayers, hiddenSize, numAttentionHeads, recompute, ...work } = fields;
+  const { size, numHiddenLayers, decHiddenLayers, hiddenSize, numAttentionHeads, recompute, ...work } =
+    fields;
   const own = { numHiddenLayers, decHiddenLayers, hiddenSize, numAttentionHeads };
   return {
     ...(size === 'this' ? { model } : size === 'own' ? own : { size }),

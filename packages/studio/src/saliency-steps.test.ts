@@ -21,7 +21,9 @@ test('the strongest effect has the strongest colour, and noise has none', () => 
 test('pieces are the whole text, spaces and all, each text with its own units', () => {
   const units = [unit(0, 1, 1), unit(2, 4, 1), unit(0, 1, 1, 1)];
   const text = '春 𠮷。';
-  const whole = piecesOf(text, 0, units).map(({ unit: of, plain }) => plain ?? text.slice(of!.start, of!.end));
+  const whole = piecesOf(text, 0, units).map(
+    ({ unit: of, plain }) => plain ?? text.slice(of!.start, of!.end),
+  );
   assert.deepEqual(whole, ['春', ' ', '𠮷', '。']);
   assert.equal(piecesOf('江水', 1, units).length, 2);
 });

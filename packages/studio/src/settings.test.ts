@@ -1,6 +1,15 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { boundsOf, DEFAULTS, fitSettings, fromHash, lengthWord, STYLES, styleWord, toHash } from './settings.js';
+import {
+  boundsOf,
+  DEFAULTS,
+  fitSettings,
+  fromHash,
+  lengthWord,
+  STYLES,
+  styleWord,
+  toHash,
+} from './settings.js';
 
 test('a link carries the settings and the beginning there and back', () => {
   const settings = { ...DEFAULTS, temperature: 1.2, numCandidates: 3, seed: 0 };

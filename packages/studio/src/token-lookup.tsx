@@ -12,7 +12,7 @@ export function TokenLookup({ t, model, shown }: { t: Texts; model: string; show
   const [text, setText] = useState('春江潮水连海平，OpenPLUG 2021');
   const { answer, failure, ask } = useAsking<TokenizedText>();
   const look = () => void ask((signal) => tokenize(model, text, signal));
-  // biome-ignore lint/correctness/useExhaustiveDependencies: asked when the text or the model changes
+  // Asked when the text or the model changes.
   useEffect(() => {
     if (!shown) return;
     const timer = setTimeout(look, PAUSE_MS);
@@ -24,7 +24,12 @@ export function TokenLookup({ t, model, shown }: { t: Texts; model: string; show
       <h2 id="tokens-title">{t.tokensTitle}</h2>
       <label>
         {t.tokensText}
-        <textarea rows={2} lang="zh-CN" value={text} onInput={(event) => setText(event.currentTarget.value)} />
+        <textarea
+          rows={2}
+          lang="zh-CN"
+          value={text}
+          onInput={(event) => setText(event.currentTarget.value)}
+        />
       </label>
       {failure && <Failure t={t} error={failure} retry={look} />}
       <p class="quiet" role="status">

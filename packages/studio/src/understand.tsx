@@ -6,7 +6,14 @@ import { LabelBars } from './label-bars.js';
 import type { PageProps } from './pages.js';
 import { SaliencyView } from './saliency.js';
 import type { Texts } from './texts.js';
-import { classify, explain, type LabelScore, type Saliency, score, type TextOrPair } from './understand-api.js';
+import {
+  classify,
+  explain,
+  type LabelScore,
+  type Saliency,
+  score,
+  type TextOrPair,
+} from './understand-api.js';
 
 const WAYS = ['labels', 'classify', 'saliency'] as const;
 type Way = (typeof WAYS)[number];
@@ -33,7 +40,6 @@ export function Understand({ t, model }: PageProps) {
   const ready = model !== undefined && !cannot && hasTexts && (byClassifier || list.length >= 2);
 
   // An answer of another model or of another kind says nothing here.
-  // biome-ignore lint/correctness/useExhaustiveDependencies: clear changes with every drawing
   useEffect(clear, [way, model?.id]);
 
   const judge = () => {

@@ -1,7 +1,6 @@
 export { type EmbeddingOptions, embed } from './embed.js';
 export { type Classification, type LabelOptions, labelled, labeller } from './label.js';
 export { type CallOptions, type Pipeline, type PipelineOptions, pipeline } from './pipeline.js';
-export type { PipelineInput, PipelineKind, PipelineKinds, PipelineOutput } from './tasks.js';
 export {
   explainClassifier,
   explainLabels,
@@ -10,3 +9,4 @@ export {
   type SaliencyInput,
   type SaliencyUnit,
 } from './saliency.js';
+export type { PipelineInput, PipelineKind, PipelineKinds, PipelineOutput } from './tasks.js';

@@ -7,7 +7,14 @@ import { ConfigError, type PlainError, plainError } from '../errors.js';
 import { loadClassifier, type PlugClassifier, readTaskFile } from '../finetune/index.js';
 import { Writers, type WrittenToken } from '../generate/index.js';
 import type { PlugModel } from '../model/index.js';
-import { embed, explainClassifier, explainLabels, labelled, labeller, type Saliency } from '../pipeline/index.js';
+import {
+  embed,
+  explainClassifier,
+  explainLabels,
+  labelled,
+  labeller,
+  type Saliency,
+} from '../pipeline/index.js';
 import { loadTokenizer, type Tokenizer } from '../text/index.js';
 import type { HostedToken, HostReply, HostRequest, HostStart } from './messages.js';
 
@@ -65,8 +72,7 @@ class Host {
     else if ('embed' in message || 'score' in message || 'classify' in message) {
       const { call } = message;
       this.#other.push({ call, run: () => reply({ ...this.#answer(message), call }) });
-    }
-    else if ('explain' in message) {
+    } else if ('explain' in message) {
       const { call, explain, options } = message;
       // The server asks without options only classifiers.
       this.#attempt(call, () =>

@@ -1,5 +1,5 @@
 // The text that describes a model to people, where its folder has one.
-import { type Stats, readFileSync, realpathSync, statSync } from 'node:fs';
+import { readFileSync, realpathSync, type Stats, statSync } from 'node:fs';
 import { basename, join, sep } from 'node:path';
 import { resolveModelFolder } from '../checkpoint/index.js';
 import { RequestError } from './errors.js';
@@ -24,7 +24,10 @@ export function readModelCard(folder: string): ModelCard {
       const found = fileWithin(place, name);
       if (!found) continue;
       if (found.stats.size > largestBytes)
-        throw new RequestError(413, `${name} has ${found.stats.size} bytes; at most ${largestBytes} are shown.`);
+        throw new RequestError(
+          413,
+          `${name} has ${found.stats.size} bytes; at most ${largestBytes} are shown.`,
+        );
       return { file: basename(found.path), text: readFileSync(found.path, 'utf8') };
     }
   throw new RequestError(404, `This model has no card: its folder holds neither ${names.join(' nor ')}.`, {

@@ -1,18 +1,13 @@
 // The studio in a real browser, against a real server: both pages in both languages, at desk and phone width, and
 // what happens when the server stops. Skipped where there is no Chromium.
 import assert from 'node:assert/strict';
-import { existsSync } from 'node:fs';
-import { createRequire } from 'node:module';
-import { after, describe, it } from 'node:test';
-import { type Browser, chromium, type Page } from 'playwright-core';
+import { describe, it } from 'node:test';
+import type { Page } from 'playwright-core';
 import { temporaryFolder, writeTestModel } from '../finetune/finetune.test-support.js';
+import { assertAccessible, assertFitsWidth, openPage, withoutBrowser } from './browser.test-support.js';
 import { studioFolder } from './index.js';
 import { startServer, until } from './serve.test-support.js';
 
-const executablePath = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'].find(
-  (path) => existsSync(path),
-);
-const skip = executablePath ? false : 'no Chromium is installed';
 const languages = {
   'zh-CN': {
     done: /写完了/,
@@ -28,32 +23,15 @@ const languages = {
   },
 } as const;
 
-describe('the studio in a browser', { skip }, async () => {
-  if (!executablePath) return;
+describe('the studio in a browser', { skip: withoutBrowser }, async () => {
+  if (withoutBrowser) return;
   const folder = writeTestModel(temporaryFolder(), { maxPositionEmbeddings: 48 });
   const server = await startServer({ folder, studio: studioFolder() });
-  let browser: Browser | undefined;
-  after(() => browser?.close());
 
   async function opened(locale: keyof typeof languages, width: number, url = server.url): Promise<Page> {
-    browser ??= await chromium.launch({ executablePath, args: ['--no-sandbox'] });
-    // axe is put into the page, which the server's content security policy forbids others.
-    const context = await browser.newContext({ locale, viewport: { width, height: 800 }, bypassCSP: true });
-    const page = await context.newPage();
-    const faults: string[] = [];
-    page.on('pageerror', (error) => faults.push(error.message));
-    page.on('close', () => assert.deepEqual(faults, []));
-    await page.goto(url);
+    const page = await openPage(url, locale, width);
     await page.locator('form:visible button.main').waitFor();
     return page;
-  }
-
-  async function assertAccessible(page: Page): Promise<void> {
-    await page.addScriptTag({ path: createRequire(import.meta.url).resolve('axe-core') });
-    const found = await page.evaluate(
-      'axe.run().then(({ violations }) => violations.filter(({ impact }) => impact === "serious" || impact === "critical").map(({ id }) => id))',
-    );
-    assert.deepEqual(found, []);
   }
 
   for (const [locale, words] of Object.entries(languages))
@@ -66,8 +44,7 @@ describe('the studio in a browser', { skip }, async () => {
         await page.getByText(words.done).waitFor();
         assert.match(await shown(), new RegExp(words.result));
         assert.ok((await page.locator('.text').first().textContent())!.length > 4);
-        const overflow = await page.evaluate('document.documentElement.scrollWidth - innerWidth');
-        assert.ok(Number(overflow) <= 0, `the page is ${overflow} px too wide`);
+        await assertFitsWidth(page);
         await assertAccessible(page);
         await page.getByText(words.understand, { exact: true }).click();
         const fields = page.locator('form:visible textarea');

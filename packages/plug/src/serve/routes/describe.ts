@@ -49,9 +49,12 @@ export function describeRoutes(app: FastifyInstance, context: ServerContext): vo
   const parameters = { schema: { params: named, tags: ['PLUG'] } };
   app.get('/v1/models/:name/parameters', parameters, (request) => {
     const model = context.model((request.params as z.output<typeof named>).name);
-    const { folder: _, precision = 'plain', tensors, ...inspection } = inspectFolder(
-      resolveModelFolder(model.folder),
-    );
+    const {
+      folder: _,
+      precision = 'plain',
+      tensors,
+      ...inspection
+    } = inspectFolder(resolveModelFolder(model.folder));
     return {
       model: model.name,
       stored: precision,
@@ -104,10 +107,7 @@ function placed(tensors: readonly StoredTensor[], config: PlugConfig): PlacedTen
 }
 
 /** Bytes of the weights as the model's process holds them; undefined while it is not loaded. */
-function heldBytes(
-  { info }: HostedModel,
-  config: PlugConfig,
-): number | undefined {
+function heldBytes({ info }: HostedModel, config: PlugConfig): number | undefined {
   const precision = inferencePrecisions.find((known) => known === info?.precision);
   if (!precision) return undefined;
   const mesh = { data: 1, tensor: 1 };

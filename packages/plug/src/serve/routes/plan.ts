@@ -3,7 +3,7 @@ import type { FastifyInstance } from 'fastify';
 import { z } from 'zod';
 import { readModelConfig, resolveModelFolder } from '../../checkpoint/index.js';
 import { ConfigError } from '../../errors.js';
-import { makePlan, planFields, type PlannedModel } from '../../plan/index.js';
+import { makePlan, type PlannedModel, planFields } from '../../plan/index.js';
 import type { ServerContext } from '../context.js';
 import { RequestError } from '../errors.js';
 

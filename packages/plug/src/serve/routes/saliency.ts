@@ -36,7 +36,10 @@ const salientSchema = z.object({
         text: z.union([z.literal(0), z.literal(1)]).describe('0 in the text, 1 in textPair'),
         start: z.int().describe('in UTF-16 units'),
         end: z.int(),
-        effect: z.number().nullable().describe('ln p(label) with the unit less that without it; null: not read'),
+        effect: z
+          .number()
+          .nullable()
+          .describe('ln p(label) with the unit less that without it; null: not read'),
         maskedProbability: z.number().nullable(),
       }),
     )
