@@ -3,9 +3,7 @@ import {
   ApiError,
   type GenerateRequest as GenerateBody,
   type GenerateToken,
-  type Labelled,
   OpenPlugClient,
-  type ScoreRequest,
   type ServedModel,
 } from 'openplug/client';
 import type { Settings } from './settings.js';
@@ -29,7 +27,6 @@ export interface StreamHandlers {
   onToken(token: StreamToken): void;
   onUsage(usage: Usage): void;
 }
-export type LabelScore = Labelled['data'][number]['labels'][number];
 
 const TOKEN_KEY = 'openplug.token';
 
@@ -44,14 +41,6 @@ function client(): OpenPlugClient {
 
 export function listModels(): Promise<Model[]> {
   return client().models();
-}
-
-export async function score(
-  body: Omit<ScoreRequest, 'input'> & { input: string },
-  signal: AbortSignal,
-): Promise<LabelScore[]> {
-  const { data } = await client().score(body, { signal });
-  return data[0]?.labels ?? [];
 }
 
 /** Streams one generation; aborting the signal closes the connection, and with it the server stops writing. */

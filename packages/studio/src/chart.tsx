@@ -131,9 +131,17 @@ function dashOf(colour: number): readonly number[] {
   return dash === 'solid' ? [] : dash;
 }
 
+/** A colour of the palette as it is now; the property itself would still say `light-dark(…)`. */
+function colourOf(name: string): string {
+  const probe = document.createElement('span');
+  probe.style.color = `var(--${name})`;
+  document.documentElement.append(probe);
+  const { color } = getComputedStyle(probe);
+  probe.remove();
+  return color;
+}
+
 function optionOf({ t, axis, lines, markers = [], small }: Props): Parameters<Chart['setOption']>[0] {
-  const style = getComputedStyle(document.documentElement);
-  const colourOf = (name: string): string => style.getPropertyValue(`--${name}`).trim();
   const [ink, quiet, soft] = [colourOf('ink'), colourOf('quiet'), colourOf('soft')];
   const xWords = (x: number): string => (axis === 'step' ? String(x) : duration(x, t));
   const shared = {

@@ -1,6 +1,6 @@
 // The settings of the playground: plain words first, the numbers behind them on demand.
 import {
-  BOUNDS,
+  boundsOf,
   clampSetting,
   DEFAULTS,
   LENGTHS,
@@ -18,10 +18,15 @@ import type { Texts } from './texts.js';
 interface Props {
   t: Texts;
   settings: Settings;
+  /** Tokens that the server lets one text have. */
+  maxNewTokens: number;
+  /** Tokens that the model reads or writes at once; undefined while that is not known. */
+  positions: number | undefined;
   change: (part: Partial<Settings>) => void;
 }
 
-export function Controls({ t, settings, change }: Props) {
+export function Controls({ t, settings, maxNewTokens, positions, change }: Props) {
+  const isLong = positions !== undefined && settings.maxLength > positions;
   return (
     <>
       <Words
@@ -46,10 +51,11 @@ export function Controls({ t, settings, change }: Props) {
               {t[key]}
               <input
                 type="number"
-                {...BOUNDS[key]}
+                {...boundsOf(key, settings, maxNewTokens)}
                 value={settings[key]}
                 onChange={(event) => {
-                  const value = clampSetting(key, event.currentTarget.valueAsNumber);
+                  const bounds = boundsOf(key, settings, maxNewTokens);
+                  const value = clampSetting(key, event.currentTarget.valueAsNumber, bounds);
                   event.currentTarget.value = String(value);
                   change({ [key]: value });
                 }}
@@ -70,6 +76,11 @@ export function Controls({ t, settings, change }: Props) {
             />
           </label>
         </div>
+        {isLong && (
+          <p class="quiet">
+            {t.longText} {positions}
+          </p>
+        )}
         <button type="button" onClick={() => change(DEFAULTS)}>
           {t.reset}
         </button>

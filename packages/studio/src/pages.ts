@@ -1,6 +1,7 @@
 // The pages, in the order of the navigation. The name stands in the address after '#' and is the key of the page's title.
 import type { FunctionComponent } from 'preact';
 import type { Model } from './api.js';
+import { ModelPage } from './model.js';
 import { Playground } from './playground.js';
 import { Results } from './results.js';
 import { Runs } from './runs.js';
@@ -23,6 +24,7 @@ export const pages = [
   { name: 'understand', View: Understand },
   { name: 'runs', View: Runs },
   { name: 'results', View: Results },
+  { name: 'model', View: ModelPage },
 ] as const satisfies readonly { name: keyof Texts; View: FunctionComponent<PageProps> }[];
 
 export type PageName = (typeof pages)[number]['name'];

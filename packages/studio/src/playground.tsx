@@ -3,7 +3,7 @@ import { useEffect, useState } from 'preact/hooks';
 import type { GenerateRequest } from './api.js';
 import { Controls } from './controls.js';
 import type { PageProps } from './pages.js';
-import { fromHash, type Settings, toHash } from './settings.js';
+import { fitSettings, fromHash, type Settings, toHash } from './settings.js';
 import { asCurl, asTypescript } from './snippets.js';
 import { addHistory, clearHistory, storedHistory } from './stored.js';
 import { EXAMPLES } from './texts.js';
@@ -12,11 +12,13 @@ import { Written } from './written.js';
 
 /** How many alternatives of each piece are asked for while the confidence is shown. */
 const ALTERNATIVES = 5;
+/** What a server lets one text have unless it says otherwise. */
+const MAX_NEW_TOKENS = 2048;
 
 export function Playground({ t, model, shown }: PageProps) {
   const [linked] = useState(() => fromHash(location.hash));
   const [prompt, setPrompt] = useState(linked.prompt);
-  const [settings, setSettings] = useState(linked.settings);
+  const [chosen, setSettings] = useState(linked.settings);
   const [confidence, setConfidence] = useState(false);
   const [history, setHistory] = useState(storedHistory);
   const [said, setSaid] = useState('');
@@ -24,14 +26,28 @@ export function Playground({ t, model, shown }: PageProps) {
     const text = candidates[0]?.text ?? '';
     if (request && text !== '') setHistory(addHistory({ at: Date.now(), prompt: request.prompt, text }));
   });
+  const maxNewTokens = model?.maxNewTokens ?? MAX_NEW_TOKENS;
+  const settings = fitSettings(chosen, maxNewTokens);
   const busy = writing.phase === 'writing';
   const cannotWrite = model?.canWrite === false;
   const ready = model !== undefined && !cannotWrite && prompt !== '';
 
   // The address carries the settings only: the text joins when a link is asked for, not on every key.
   useEffect(() => {
-    if (shown) window.history.replaceState(null, '', toHash('write', settings, ''));
-  }, [settings, shown]);
+    if (shown) window.history.replaceState(null, '', toHash('write', chosen, ''));
+  }, [chosen, shown]);
+
+  // A link that is opened in this tab. An address without settings is the navigation's, and changes none.
+  useEffect(() => {
+    const follow = () => {
+      const { page, ...link } = fromHash(location.hash);
+      if (page !== 'write' || !location.hash.includes('?')) return;
+      setSettings(link.settings);
+      if (link.prompt !== '') setPrompt(link.prompt);
+    };
+    addEventListener('hashchange', follow);
+    return () => removeEventListener('hashchange', follow);
+  }, []);
 
   const change = (part: Partial<Settings>) => setSettings({ ...settings, ...part });
   const request = (text: string): GenerateRequest => {
@@ -92,7 +108,13 @@ export function Playground({ t, model, shown }: PageProps) {
               </button>
             ))}
           </fieldset>
-          <Controls t={t} settings={settings} change={change} />
+          <Controls
+            t={t}
+            settings={settings}
+            maxNewTokens={maxNewTokens}
+            positions={model?.positions}
+            change={change}
+          />
           <label class="check">
             <input
               type="checkbox"

@@ -1,6 +1,6 @@
 // Numbers of runs in words.
 import type { Run } from './runs-api.js';
-import type { Texts } from './texts.js';
+import { type Texts, wordOf } from './texts.js';
 
 /** "2 h 5 min", of the two largest units. */
 export function duration(seconds: number, t: Texts): string {
@@ -45,7 +45,5 @@ export function stateWord(state: Run['state'], t: Texts): string {
 
 /** The name of something measured, in words where there are some. */
 export function measureName(name: string, t: Texts): string {
-  const words: Readonly<Record<string, unknown>> = t;
-  const word = words[`runName.${name}`];
-  return typeof word === 'string' ? word : name;
+  return wordOf(t, `runName.${name}`) ?? name;
 }

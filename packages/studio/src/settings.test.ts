@@ -1,6 +1,15 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { DEFAULTS, fromHash, lengthWord, STYLES, styleWord, toHash } from './settings.js';
+import {
+  boundsOf,
+  DEFAULTS,
+  fitSettings,
+  fromHash,
+  lengthWord,
+  STYLES,
+  styleWord,
+  toHash,
+} from './settings.js';
 
 test('a link carries the settings and the beginning there and back', () => {
   const settings = { ...DEFAULTS, temperature: 1.2, numCandidates: 3, seed: 0 };
@@ -18,4 +27,12 @@ test('words stand for numbers, and numbers set by hand have no word', () => {
   assert.equal(lengthWord(DEFAULTS), 'medium');
   assert.equal(styleWord({ ...DEFAULTS, ...STYLES.bold }), 'bold');
   assert.equal(styleWord({ ...DEFAULTS, temperature: 0.77 }), undefined);
+});
+
+test('lengths stay within what the server writes, and the least within the most', () => {
+  const settings = { ...DEFAULTS, maxLength: 5000, minLength: 3000 };
+  assert.deepEqual(fitSettings(settings, 2048), { ...settings, maxLength: 2048, minLength: 2048 });
+  assert.equal(boundsOf('maxLength', settings, 2048).max, 2048);
+  assert.equal(boundsOf('minLength', { ...settings, maxLength: 64 }, 2048).max, 64);
+  assert.equal(boundsOf('topK', settings, 2048).max, 1000);
 });

@@ -3,10 +3,13 @@
 
 export interface Settings {
   maxLength: number;
+  minLength: number;
   temperature: number;
   topK: number;
   topP: number;
   repetitionPenalty: number;
+  /** Each sequence of so many tokens is written at most once; 0: as often as it comes. */
+  uniqueNgram: number;
   numCandidates: number;
   /** null: the server draws one and says which. */
   seed: number | null;
@@ -21,19 +24,25 @@ type NumberKey = Exclude<keyof Settings, 'seed'>;
 
 export const DEFAULTS: Settings = {
   maxLength: 128,
+  minLength: 0,
   temperature: 0.9,
   topK: 20,
   topP: 1,
   repetitionPenalty: 1,
+  uniqueNgram: 0,
   numCandidates: 1,
   seed: null,
 };
+/** More than any server writes; what this one does is told with its models. */
+const MAX_LENGTH = 1_000_000;
 export const BOUNDS: Record<NumberKey, Bounds> = {
-  maxLength: { min: 1, max: 1024, step: 1 },
+  maxLength: { min: 1, max: MAX_LENGTH, step: 1 },
+  minLength: { min: 0, max: MAX_LENGTH, step: 1 },
   temperature: { min: 0, max: 5, step: 0.05 },
   topK: { min: 0, max: 1000, step: 1 },
   topP: { min: 0.01, max: 1, step: 0.01 },
   repetitionPenalty: { min: 1, max: 3, step: 0.05 },
+  uniqueNgram: { min: 0, max: 64, step: 1 },
   numCandidates: { min: 1, max: 16, step: 1 },
 };
 export const NUMBER_KEYS = Object.keys(BOUNDS) as NumberKey[];
@@ -58,9 +67,21 @@ export function styleWord(settings: Settings): StyleWord | undefined {
   );
 }
 
+/** What the server takes, given the most tokens that it lets one text have. */
+export function boundsOf(key: NumberKey, settings: Settings, maxNewTokens: number): Bounds {
+  const max = { maxLength: maxNewTokens, minLength: settings.maxLength }[key as string];
+  return { ...BOUNDS[key], ...(max !== undefined && { max }) };
+}
+
+/** Settings of a link, or made for another model, as this one's server takes them. */
+export function fitSettings(settings: Settings, maxNewTokens: number): Settings {
+  const maxLength = Math.min(settings.maxLength, maxNewTokens);
+  return { ...settings, maxLength, minLength: Math.min(settings.minLength, maxLength) };
+}
+
 /** The value as the server accepts it: inside the bounds, whole where only whole numbers make sense. */
-export function clampSetting(key: NumberKey, value: number): number {
-  const { min, max, step } = BOUNDS[key];
+export function clampSetting(key: NumberKey, value: number, bounds: Bounds = BOUNDS[key]): number {
+  const { min, max, step } = bounds;
   if (!Number.isFinite(value)) return DEFAULTS[key];
   const inside = Math.min(max, Math.max(min, value));
   return step === 1 ? Math.round(inside) : inside;

@@ -1,7 +1,9 @@
 // Every word of the page in both languages. English is typed after Chinese, so a missing entry does not compile.
-import { resultsEn, resultsZh } from './texts-results.js';
 
+import { modelEn, modelZh } from './texts-model.js';
+import { resultsEn, resultsZh } from './texts-results.js';
 import { runsEn, runsZh } from './texts-runs.js';
+import { understandEn, understandZh } from './texts-understand.js';
 
 const zh = {
   ...runsZh,
@@ -36,10 +38,13 @@ const zh = {
   custom: '自定义',
   numbers: '详细参数',
   maxLength: '最大长度（词元）',
+  minLength: '最小长度（词元）',
   temperature: '温度',
   topK: 'Top-K',
   topP: 'Top-P',
   repetitionPenalty: '重复惩罚',
+  uniqueNgram: '不重复的词组长度',
+  longText: '比模型一次能写的长：分段写，每段重新读前文。模型的位置数：',
   seed: '随机种子',
   numCandidates: '候选数',
   random: '随机',
@@ -82,14 +87,9 @@ const zh = {
   save: '确定',
   noModels: '服务器没有载入模型。',
   cannotWrite: '这个模型只能理解，不能写作。',
-  sentence: '句子',
-  sentenceHint: '要判断的句子',
-  labels: '标签（每行一个）',
-  judge: '判断',
-  judging: '正在判断……',
-  scoreEmpty: '给一句话和几个标签，看看模型觉得哪个最合适。',
-  needLabels: '请至少写两个不同的标签和一句话。',
   ...resultsZh,
+  ...understandZh,
+  ...modelZh,
 };
 export type Texts = typeof zh;
 const en: Texts = {
@@ -125,10 +125,13 @@ const en: Texts = {
   custom: 'custom',
   numbers: 'Numbers',
   maxLength: 'Max length (tokens)',
+  minLength: 'Min length (tokens)',
   temperature: 'Temperature',
   topK: 'Top-K',
   topP: 'Top-P',
   repetitionPenalty: 'Repetition penalty',
+  uniqueNgram: 'No-repeat n-gram',
+  longText: 'Longer than one pass of the model: written in parts that read the text before. Positions:',
   seed: 'Seed',
   numCandidates: 'Candidates',
   random: 'random',
@@ -171,17 +174,19 @@ const en: Texts = {
   save: 'OK',
   noModels: 'The server has no model loaded.',
   cannotWrite: 'This model can understand but not write.',
-  sentence: 'Sentence',
-  sentenceHint: 'The sentence to judge',
-  labels: 'Labels (one a line)',
-  judge: 'Judge',
-  judging: 'Judging…',
-  scoreEmpty: 'Give a sentence and a few labels to see which one the model finds most fitting.',
-  needLabels: 'Please give a sentence and at least two different labels.',
   ...resultsEn,
+  ...understandEn,
+  ...modelEn,
 };
 export type Language = 'zh' | 'en';
 export const TEXTS: Record<Language, Texts> = { zh, en };
+
+/** The word for what the server names, where there is one. */
+export function wordOf(t: Texts, key: string): string | undefined {
+  const words: Readonly<Record<string, unknown>> = t;
+  const word = Object.hasOwn(words, key) ? words[key] : undefined;
+  return typeof word === 'string' ? word : undefined;
+}
 
 /** The models read and write Chinese, so the examples stay Chinese in both languages. */
 export const EXAMPLES = {

@@ -4,6 +4,7 @@ import { useState } from 'preact/hooks';
 import type { StreamToken } from './api.js';
 import { confidenceStep, percent } from './confidence.js';
 import { Failure } from './failure.js';
+import { stepThroughPieces } from './pieces.js';
 import type { Texts } from './texts.js';
 import { asJson, type Candidate, type Writing } from './writing.js';
 
@@ -91,18 +92,9 @@ function Legend({ t }: { t: Texts }) {
   );
 }
 
-/** One tab stop for the whole text; the arrow keys go from piece to piece. */
 function Shaded({ t, candidate }: { t: Texts; candidate: Candidate }) {
   const [at, setAt] = useState(-1);
   const token = candidate.tokens[at];
-  const step = (event: KeyboardEvent & { currentTarget: HTMLElement }) => {
-    if (event.key !== 'ArrowRight' && event.key !== 'ArrowLeft') return;
-    event.preventDefault();
-    const forward = event.key === 'ArrowRight';
-    let next = forward ? event.currentTarget.nextElementSibling : event.currentTarget.previousElementSibling;
-    if (next instanceof HTMLBRElement) next = forward ? next.nextElementSibling : next.previousElementSibling;
-    if (next instanceof HTMLElement) next.focus();
-  };
   return (
     <>
       <p class="text" lang="zh-CN">
@@ -114,7 +106,7 @@ function Shaded({ t, candidate }: { t: Texts; candidate: Candidate }) {
             tabIndex={index === Math.max(at, 0) ? 0 : -1}
             onMouseEnter={() => setAt(index)}
             onFocus={() => setAt(index)}
-            onKeyDown={step}
+            onKeyDown={stepThroughPieces}
           >
             {piece.text.replaceAll('\n', '↵')}
           </button>,

@@ -24,7 +24,7 @@ import type { TensorSource } from './tensor-source.js';
 import { openWeights } from './weight-files.js';
 
 const configFile = 'adapter_config.json';
-const weightsFile = 'adapter_model.safetensors';
+export const adapterWeightsFile = 'adapter_model.safetensors';
 
 /** The fields that are used; PEFT writes more. */
 const schema = z.object({
@@ -52,7 +52,7 @@ export function saveAdapter(
 ): void {
   mkdirSync(folder, { recursive: true });
   const tensors = new Map([...parameters].filter(([name]) => isAdapter(name)));
-  writeSafetensors(join(folder, weightsFile), tensors, { format: 'pt' });
+  writeSafetensors(join(folder, adapterWeightsFile), tensors, { format: 'pt' });
   const config = {
     peft_type: 'LORA',
     base_model_name_or_path: resolve(base),
@@ -81,7 +81,7 @@ export function openMergedWeights(folder: string, { decHiddenLayers }: PlugConfi
     throw new CheckpointError(`${folder} adapts ${base}, which holds adapters itself. Merge those first.`);
   const weights = openWeights(base);
   try {
-    const adapters = openSafetensors(join(folder, weightsFile));
+    const adapters = openSafetensors(join(folder, adapterWeightsFile));
     return merged(folder, weights, adapters, lora, decHiddenLayers === 0 ? 'decoder.' : undefined);
   } catch (error) {
     weights[Symbol.dispose]();

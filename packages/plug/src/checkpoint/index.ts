@@ -3,6 +3,7 @@ export { calibrated } from './calibrated.js';
 export { gptqBytes, gptqRound } from './gptq.js';
 
 export { exportBert, huggingFaceKind, openBert, openPalm } from './hugging-face/index.js';
+export { type Inspection, inspectFolder, type StoredTensor } from './inspect-folder.js';
 export { mergeAdapter } from './merge-adapter.js';
 export {
   type LoadOptions,

@@ -2,18 +2,13 @@
 import type { Command } from 'commander';
 import { z } from 'zod';
 import {
-  bytesOf,
-  openWeights,
-  readModelConfig,
-  readStoredPrecision,
+  type Inspection,
+  inspectFolder,
   resolveModelFolder,
-  type StoredPrecision,
   type Verification,
   verifyChecksums,
-  weightFiles,
 } from '../checkpoint/index.js';
 import { formatColumns } from '../config/index.js';
-import { countParameters, type PlugConfig } from '../model/index.js';
 import { defineCommand } from './command.js';
 import { formatBytes } from './convert.js';
 import { createProgress } from './progress.js';
@@ -22,22 +17,11 @@ const schema = z.strictObject({
   verify: z.boolean().default(false).describe('read all weights and compare their checksums'),
 });
 
-interface Inspection {
-  folder: string;
-  config: PlugConfig;
-  /** How the weights are packed; absent when they are plain. */
-  precision?: StoredPrecision;
-  parameters: number;
-  files: readonly string[];
-  tensors: { name: string; dtype: string; shape: readonly number[]; bytes: number }[];
-  /** Bytes by dtype. */
-  totals: Record<string, number>;
-  bytes: number;
-  verification?: Verification;
-}
+/** With the checksums, where they were asked for. */
+type VerifiedInspection = Inspection & { verification?: Verification };
 
 export function registerInspect(program: Command): void {
-  defineCommand<typeof schema, Inspection>(program, {
+  defineCommand<typeof schema, VerifiedInspection>(program, {
     name: 'inspect',
     summary: 'list the tensors of a model folder, with dtypes, sizes and totals',
     words: [{ name: '<folder>', description: 'model folder, or the folder of a run that has made a model' }],
@@ -48,28 +32,9 @@ export function registerInspect(program: Command): void {
       ['plug inspect models/27b --verify', 'whether its files are as they were written'],
     ],
     async run({ settings, words, signal }) {
-      const folder = resolveModelFolder(words[0]!);
-      const config = readModelConfig(folder);
-      const precision = readStoredPrecision(folder);
-      using weights = openWeights(folder);
-      const tensors = weights.names().map((name) => {
-        const info = weights.info(name);
-        return { name, dtype: info.dtype as string, shape: info.shape, bytes: bytesOf(info) };
-      });
-      const totals: Record<string, number> = {};
-      for (const { dtype, bytes } of tensors) totals[dtype] = (totals[dtype] ?? 0) + bytes;
-      const bytes = tensors.reduce((sum, tensor) => sum + tensor.bytes, 0);
-      return {
-        folder,
-        config,
-        ...(precision ? { precision } : {}),
-        parameters: countParameters(config),
-        files: weightFiles(folder),
-        tensors,
-        totals,
-        bytes,
-        ...(settings.verify ? { verification: await verify(folder, bytes, signal) } : {}),
-      };
+      const inspection = inspectFolder(resolveModelFolder(words[0]!));
+      if (!settings.verify) return inspection;
+      return { ...inspection, verification: await verify(inspection.folder, inspection.bytes, signal) };
     },
     render: describe,
   });
@@ -97,7 +62,7 @@ function describe({
   totals,
   bytes,
   verification,
-}: Inspection): string {
+}: VerifiedInspection): string {
   const { numHiddenLayers, decHiddenLayers, hiddenSize, numAttentionHeads, vocabSize, originalVocabSize } =
     config;
   const rows = tensors.map(({ name, dtype, shape, bytes: size }) => [

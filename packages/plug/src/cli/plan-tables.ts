@@ -1,8 +1,7 @@
 // A plan as tables for people.
 import { formatColumns } from '../config/index.js';
-import { utilisationOf } from '../plan/index.js';
+import { type HardwarePlan, type Ladder, type Plan, utilisationOf } from '../plan/index.js';
 import { formatBytes } from './convert.js';
-import type { HardwarePlan, Ladder, Plan } from './plan.js';
 
 const titles: Readonly<Record<string, string>> = {
   embeddings: 'embeddings',

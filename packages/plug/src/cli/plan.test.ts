@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { describe, it } from 'node:test';
 import { fileURLToPath } from 'node:url';
-import type { Ladder, Plan } from './plan.js';
+import type { Ladder, Plan } from '../plan/index.js';
 import { renderLadder } from './plan-tables.js';
 
 const program = fileURLToPath(new URL('../../bin/plug.js', import.meta.url));

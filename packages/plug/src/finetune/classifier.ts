@@ -42,13 +42,20 @@ export class PlugClassifier extends EncoderTask<ClassificationTask> {
   }
 
   /** Labels and probabilities, in the order of the examples. */
-  predict(
-    examples: readonly ClassificationInput[],
+  predict(examples: readonly ClassificationInput[], options: ScoringOptions = {}): Prediction[] {
+    return this.predictEncoded(
+      examples.map((example) => this.encode(example)),
+      options,
+    );
+  }
+
+  /** `predict` of texts that are ids already. */
+  predictEncoded(
+    texts: readonly EncodedText[],
     { forward = inference, tokensPerBatch = 4096 }: ScoringOptions = {},
   ): Prediction[] {
-    const texts = examples.map((example) => this.encode(example));
     const lengths = texts.map((text) => ({ source: text.inputIds.length, target: 0 }));
-    const predictions = new Array<Prediction>(examples.length);
+    const predictions = new Array<Prediction>(texts.length);
     const numLabels = this.task.labels.length;
     for (const indices of scoringBatches(lengths, tokensPerBatch)) {
       const values = noGrad(() =>

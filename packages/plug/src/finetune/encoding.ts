@@ -21,14 +21,22 @@ export function encodeText(
   { text, textPair }: { text: string; textPair?: string | undefined },
   maxLength: number,
 ): EncodedText {
-  const { cls, sep } = tokenizer.special;
-  const first = encodePlain(tokenizer, text);
-  if (textPair === undefined) {
+  const pair = textPair === undefined ? undefined : encodePlain(tokenizer, textPair);
+  return joinTexts(tokenizer, encodePlain(tokenizer, text), pair, maxLength);
+}
+
+/** `encodeText` of texts that are ids already. */
+export function joinTexts(
+  { special: { cls, sep } }: Tokenizer,
+  first: Int32Array,
+  second: Int32Array | undefined,
+  maxLength: number,
+): EncodedText {
+  if (second === undefined) {
     const kept = first.subarray(0, maxLength - 2);
     const inputIds = Int32Array.of(cls, ...kept, sep);
     return { inputIds, tokenTypeIds: new Uint8Array(inputIds.length), truncated: kept.length < first.length };
   }
-  const second = encodePlain(tokenizer, textPair);
   const [keepFirst, keepSecond] = longestFirst(first.length, second.length, maxLength - 3);
   const inputIds = Int32Array.of(
     cls,

@@ -88,6 +88,7 @@ export { type WrittenEvaluation, type WrittenScores, writtenScores } from './wri
 export {
   type PromptedTask,
   predictZeroShot,
+  verbalize,
   type ZeroShotOptions,
   type ZeroShotPrediction,
   zeroShotPredictor,

@@ -93,34 +93,54 @@ export function zeroShotPredictor(
   model: PlugModel,
   tokenizer: Tokenizer,
   task: PromptedTask,
-  { forward = model.inference, calibrate = true }: ZeroShotOptions = {},
+  options: ZeroShotOptions = {},
 ): (inputs: readonly (ClassificationInput | ChoiceInput)[]) => ZeroShotPrediction[] {
-  const window = model.config.maxPositionEmbeddings;
+  // Labels are the same for all inputs; candidates of choices are not.
+  const predict = promptPredictor(model, tokenizer, task.kind === 'classification', options);
+  return (inputs) =>
+    predict(
+      inputs.map((input) => {
+        const { source, ...words } = verbalize(task, input);
+        return { ...words, source: tokenizer.encode(source, { splitSpecialTokens: true }) };
+      }),
+    );
+}
+
+/** An example in words whose source is ids already, without [CLS] and [SEP]. */
+export interface EncodedPrompt extends Omit<Verbalized, 'source'> {
+  source: Int32Array;
+}
+
+/** Tokens of the end of a source that the encoder reads: what is written after it is nearest to them. */
+export function sourceWindow({ config }: PlugModel): number {
+  return config.maxPositionEmbeddings - 2 - promptIds(config).length;
+}
+
+/** @param sameCandidates whether all prompts have the same words to choose from, which are calibrated once then */
+export function promptPredictor(
+  model: PlugModel,
+  tokenizer: Tokenizer,
+  sameCandidates: boolean,
+  { forward = model.inference, calibrate = true }: ZeroShotOptions = {},
+): (prompts: readonly EncodedPrompt[]) => ZeroShotPrediction[] {
   const encode = (text: string): Int32Array => tokenizer.encode(text, { splitSpecialTokens: true });
   const { cls, sep } = tokenizer.special;
   const vectors = promptIds(model.config);
-  const scored = (item: Verbalized, source: string): ScoredSource => {
-    const ids = encode(source);
-    // The end of a text is nearest to what is written after it.
-    const kept = ids.subarray(Math.max(0, ids.length - (window - 2 - vectors.length)));
-    return {
-      sourceIds: [cls, ...vectors, ...kept, sep],
-      before: [...encode(item.before)],
-      continuations: item.candidates.map((candidate) => [...encode(candidate)].slice(0, maxContinuation)),
-    };
-  };
-  const total = (sources: ScoredSource[]): number[][] =>
-    batched(sources).flatMap((batch) => scoreContinuations(model, tokenizer, batch, forward));
-  const withoutText = (items: readonly Verbalized[]): number[][] =>
-    total(items.map((item) => scored(item, noText)));
-  // Labels are the same for all inputs; candidates of choices are not.
-  let ofLabels: number[] | undefined;
-  return (inputs) => {
-    const items = inputs.map((input) => verbalize(task, input));
-    const scores = total(items.map((item) => scored(item, item.source)));
-    if (calibrate && items.length > 0) {
-      if (task.kind === 'classification') ofLabels ??= withoutText(items.slice(0, 1))[0]!;
-      const plain = ofLabels ? items.map(() => ofLabels!) : withoutText(items);
+  const scored = ({ source, before, candidates }: EncodedPrompt): ScoredSource => ({
+    sourceIds: [cls, ...vectors, ...source.subarray(Math.max(0, source.length - sourceWindow(model))), sep],
+    before: [...encode(before)],
+    continuations: candidates.map((candidate) => [...encode(candidate)].slice(0, maxContinuation)),
+  });
+  const total = (prompts: readonly EncodedPrompt[]): number[][] =>
+    batched(prompts.map(scored)).flatMap((batch) => scoreContinuations(model, tokenizer, batch, forward));
+  const withoutText = (prompts: readonly EncodedPrompt[]): number[][] =>
+    total(prompts.map((prompt) => ({ ...prompt, source: encode(noText) })));
+  let ofAll: number[] | undefined;
+  return (prompts) => {
+    const scores = total(prompts);
+    if (calibrate && prompts.length > 0) {
+      if (sameCandidates) ofAll ??= withoutText(prompts.slice(0, 1))[0]!;
+      const plain = ofAll ? prompts.map(() => ofAll!) : withoutText(prompts);
       for (const [index, row] of scores.entries())
         for (const at of row.keys()) row[at]! -= plain[index]![at]!;
     }

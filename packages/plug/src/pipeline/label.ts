@@ -26,9 +26,16 @@ export interface LabelOptions {
 export function labeller(
   model: PlugModel,
   tokenizer: Tokenizer,
-  { labels, source = '{text}', before = '类别：' }: LabelOptions,
+  options: LabelOptions,
 ): (texts: readonly string[]) => Classification[] {
-  const task = parseTask(
+  const task = labelTask(options);
+  const predict = zeroShotPredictor(model, tokenizer, task);
+  return (texts) => predict(texts.map((text) => ({ text }))).map(labelled(options.labels));
+}
+
+/** The task that such labels make. @throws ConfigError for labels that cannot be told apart */
+export function labelTask({ labels, source = '{text}', before = '类别：' }: LabelOptions): PromptedTask {
+  return parseTask(
     {
       name: 'label',
       kind: 'classification',
@@ -39,8 +46,6 @@ export function labeller(
     },
     "pipeline('label', …)",
   ) as PromptedTask;
-  const predict = zeroShotPredictor(model, tokenizer, task);
-  return (texts) => predict(texts.map((text) => ({ text }))).map(labelled(labels));
 }
 
 /** From the probabilities of all labels, in their order. */

@@ -37,8 +37,16 @@ export function smallestMesh(config: PlugConfig, work: Work, memoryBytes: number
   return undefined;
 }
 
-/** Single changes that make work fit, then pairs of them; the ones that change least come first. */
-export function remedies(config: PlugConfig, work: Work, memoryBytes: number): Remedy[] {
+/**
+ * Single changes that make work fit, then pairs of them; the ones that change least come first.
+ * @param mesh the smallest that fits, which a caller may have looked for already
+ */
+export function remedies(
+  config: PlugConfig,
+  work: Work,
+  memoryBytes: number,
+  mesh: Mesh | undefined = smallestMesh(config, work, memoryBytes),
+): Remedy[] {
   const found: Remedy[] = [];
   const consider = (flags: string, changed: Work): boolean => {
     const total = totalBytes(config, changed);
@@ -65,7 +73,6 @@ export function remedies(config: PlugConfig, work: Work, memoryBytes: number): R
     const smaller = inferencePrecisions.slice(inferencePrecisions.indexOf(work.precision) + 1);
     for (const precision of smaller) if (consider(`--dtype ${precision}`, { ...work, precision })) break;
   }
-  const mesh = smallestMesh(config, work, memoryBytes);
   if (mesh && mesh.data * mesh.tensor > 1)
     found.push({ flags: meshFlags(mesh), total: totalBytes(config, { ...work, mesh }) });
   return found;

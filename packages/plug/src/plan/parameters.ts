@@ -29,18 +29,27 @@ export interface PlannedParameter extends Pick<ParameterInfo, 'name' | 'shape' |
   readonly rankCount: number;
 }
 
+/** Lists by configuration and degree: a search for a mesh asks for the same few again and again. */
+const planned = new WeakMap<PlugConfig, Map<number, readonly PlannedParameter[]>>();
+
 /** All parameters, the tied output embedding counted once. @param tensor degree of tensor parallelism */
-export function plannedParameters(config: PlugConfig, tensor = 1): PlannedParameter[] {
+export function plannedParameters(config: PlugConfig, tensor = 1): readonly PlannedParameter[] {
+  const lists = planned.get(config) ?? new Map<number, readonly PlannedParameter[]>();
+  planned.set(config, lists);
+  const list = lists.get(tensor) ?? placedParameters(config, tensor);
+  lists.set(tensor, list);
+  return list;
+}
+
+function placedParameters(config: PlugConfig, tensor: number): PlannedParameter[] {
   return listParameters(config).map(({ name, shape, role }) => {
     const split = splitDimension(name);
     const rankShape = shape.map((size, dimension) => (dimension === split ? size / tensor : size));
-    const layer = /\.layer\.(\d+)\./.exec(name)?.[1];
     return {
       name,
       shape,
       role,
-      part: partOf(name),
-      layer: layer === undefined ? undefined : Number(layer),
+      ...placeOfParameter(name),
       rankShape,
       rankCount: product(rankShape),
     };
@@ -52,6 +61,12 @@ export function countByPart(config: PlugConfig): Record<ModelPart, number> {
   const counts = Object.fromEntries(modelParts.map((part) => [part, 0])) as Record<ModelPart, number>;
   for (const { part, shape } of plannedParameters(config)) counts[part] += product(shape);
   return counts;
+}
+
+/** Where a parameter, or a tensor that is stored of it, belongs by its published name. */
+export function placeOfParameter(name: string): { part: ModelPart; layer: number | undefined } {
+  const layer = /\.layer\.(\d+)\./.exec(name)?.[1];
+  return { part: partOf(name), layer: layer === undefined ? undefined : Number(layer) };
 }
 
 function partOf(name: string): ModelPart {

@@ -57,34 +57,42 @@ export function trainingMemory(config: PlugConfig, work: TrainingWork): Training
   const weights = trained === undefined ? whole : whole - (4 - widthOf(work.dtype)) * linear + 4 * trained;
   const moments = momentsOf[work.optimizer] * (trained === undefined ? whole : 4 * trained);
   const fixed = { weights, moments, process: processBytes };
+  const always = fixed.weights + fixed.moments + fixed.process;
   const stages = stagesOf(config, work, parameters);
   const layerWork =
     unusedShare * Math.max(...stages.filter(({ isLayer }) => isLayer).map(({ forward }) => forward));
-  let most: TrainingMemory | undefined;
-  const consider = (kept: readonly Stage[], gradients: number, workspace: number, moment: string): void => {
-    const sum = (kind: keyof Kept): number => kept.reduce((bytes, stage) => bytes + stage.kept[kind], 0);
-    const isAfterLayers = moment.startsWith('backward') || kept.at(-1)!.kept.logits > 0;
+  const keptAfter = runningSums(stages);
+  // Numbers alone while searching for the largest moment: searches for a mesh come here hundreds of times.
+  let most = { total: 0, at: 0, freed: 0, gradients: 0, workspace: 0, phase: 'forward' };
+  const consider = (phase: string, at: number, gradients: number, workspace: number): void => {
+    const isAfterLayers = phase === 'backward' || stages[at]!.kept.logits > 0;
     const freed = isAfterLayers ? layerWork : 0;
-    const state = {
-      ...fixed,
-      freed,
-      gradients,
-      castWeights: sum('castWeights'),
-      activations: sum('activations'),
-      logits: sum('logits'),
-      workspace,
-    };
-    const total = Object.values(state).reduce((bytes, part) => bytes + part, 0);
-    if (!most || total > most.total) most = { ...state, total, moment };
+    const { castWeights, activations, logits } = keptAfter[at]!;
+    const total = always + freed + gradients + castWeights + activations + logits + workspace;
+    if (total > most.total) most = { total, at, freed, gradients, workspace, phase };
   };
-  for (const [at, stage] of stages.entries())
-    consider(stages.slice(0, at + 1), 0, stage.forward, `forward, ${stage.name}`);
-  let gradients = trained === undefined ? 0 : 4 * trained;
+  for (const [at, stage] of stages.entries()) consider('forward', at, 0, stage.forward);
+  let sum = trained === undefined ? 0 : 4 * trained;
   for (const [at, stage] of [...stages.entries()].reverse()) {
-    gradients += stage.gradients;
-    consider(stages.slice(0, at + 1), gradients, stage.backward, `backward, ${stage.name}`);
+    sum += stage.gradients;
+    consider('backward', at, sum, stage.backward);
   }
-  return most!;
+  const { at, phase, freed, gradients, workspace, total } = most;
+  const moment = `${phase}, ${stages[at]!.name}`;
+  return { ...fixed, freed, gradients, ...keptAfter[at]!, workspace, total, moment };
+}
+
+/** What is kept once each stage has run forward. */
+function runningSums(stages: readonly Stage[]): Kept[] {
+  let sum = nothing;
+  return stages.map(({ kept }) => {
+    sum = {
+      castWeights: sum.castWeights + kept.castWeights,
+      activations: sum.activations + kept.activations,
+      logits: sum.logits + kept.logits,
+    };
+    return sum;
+  });
 }
 
 function stagesOf(config: PlugConfig, work: TrainingWork, parameters: readonly PlannedParameter[]): Stage[] {
@@ -92,8 +100,15 @@ function stagesOf(config: PlugConfig, work: TrainingWork, parameters: readonly P
   const width = widthOf(dtype);
   const isFrozen = work.trained !== undefined;
   const sizes = { ...rankTokens(config, work, mesh), config, width, tensor: mesh.tensor };
-  const of = (part: ModelPart, layer?: number): PlannedParameter[] =>
-    parameters.filter((parameter) => parameter.part === part && parameter.layer === layer);
+  const places = new Map<string, PlannedParameter[]>();
+  for (const parameter of parameters) {
+    const place = placeOf(parameter);
+    const there = places.get(place);
+    if (there) there.push(parameter);
+    else places.set(place, [parameter]);
+  }
+  const of = (part: ModelPart, layer?: number): readonly PlannedParameter[] =>
+    places.get(placeOf({ part, layer })) ?? [];
   /** Bytes of these cast to the compute dtype; norms are not, and tables only where they are multiplied. */
   const castOf = (chosen: readonly PlannedParameter[]): number =>
     width === 4 || isFrozen ? 0 : width * countOf(chosen.filter(({ role }) => role === 'linear'));
@@ -182,6 +197,10 @@ function stagesOf(config: PlugConfig, work: TrainingWork, parameters: readonly P
     plain('masked-LM head', activation.maskedLmHead(sizes), of('maskedLmHead')),
     outputEmbedding('masked-LM loss', word, sizes.labels, true),
   ];
+}
+
+function placeOf({ part, layer }: { part: ModelPart; layer: number | undefined }): string {
+  return `${part} ${layer ?? ''}`;
 }
 
 const nothing: Kept = { castWeights: 0, activations: 0, logits: 0 };

@@ -12,12 +12,15 @@ import { ServerContext, type ServerLimits } from './context.js';
 import { errorBody, RequestError } from './errors.js';
 import type { ServerMetrics } from './metrics.js';
 import type { ModelPool } from './model-pool.js';
+import { describeRoutes } from './routes/describe.js';
 import { generateRoute } from './routes/generate.js';
 import { modelRoutes } from './routes/models.js';
 import { openAiTextRoutes } from './routes/openai-text.js';
 import { operationRoutes } from './routes/operations.js';
+import { planRoute } from './routes/plan.js';
 import { resultRoutes } from './routes/results.js';
 import { runRoutes } from './routes/runs.js';
+import { saliencyRoute } from './routes/saliency.js';
 import { understandRoutes } from './routes/understand.js';
 
 export interface ServerOptions {
@@ -130,6 +133,9 @@ export async function buildServer(
     understandRoutes(routes, context);
     modelRoutes(routes, context, options.runsFolder);
     runRoutes(routes, options.runsFolder);
+    describeRoutes(routes, context);
+    planRoute(routes, context);
+    saliencyRoute(routes, context);
     operationRoutes(routes, context, metrics, () => isDraining);
     resultRoutes(routes, context, options.runsFolder);
   });

@@ -3,7 +3,14 @@
 import { type ChildProcess, fork } from 'node:child_process';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { WritingRequest } from '../generate/index.js';
-import type { Classification, EmbeddingOptions, Embeddings, LabelOptions } from '../pipeline/index.js';
+import type {
+  Classification,
+  EmbeddingOptions,
+  Embeddings,
+  LabelOptions,
+  Saliency,
+  SaliencyInput,
+} from '../pipeline/index.js';
 import { Arrivals } from './arrivals.js';
 import { modelError, RequestError, shuttingDown } from './errors.js';
 import type { Accepted, Caller, HostingListener, HostingOptions } from './hosting.js';
@@ -128,6 +135,12 @@ export class HostedModel {
   async classify(inputs: readonly ClassifierInput[], caller: Caller): Promise<readonly Classification[]> {
     const reply = await this.#ask({ classify: inputs }, caller);
     return (reply as Extract<HostReply, { labelled: unknown }>).labelled;
+  }
+
+  /** Which characters mattered: for the classifier's label, or with `options` for one of those labels. */
+  async explain(input: SaliencyInput, options: LabelOptions | undefined, caller: Caller): Promise<Saliency> {
+    const reply = await this.#ask({ explain: input, options }, caller);
+    return (reply as Extract<HostReply, { explained: unknown }>).explained;
   }
 
   /** Ends the process; calls that are not answered yet fail. */

@@ -1,7 +1,14 @@
 // What the server and the process of a model say to each other.
 import type { PlainError } from '../errors.js';
 import type { WritingRequest, WrittenToken } from '../generate/index.js';
-import type { Classification, EmbeddingOptions, Embeddings, LabelOptions } from '../pipeline/index.js';
+import type {
+  Classification,
+  EmbeddingOptions,
+  Embeddings,
+  LabelOptions,
+  Saliency,
+  SaliencyInput,
+} from '../pipeline/index.js';
 
 /** First message to the process. */
 export interface HostStart {
@@ -37,7 +44,9 @@ export interface ClassifierInput {
 export type ReadingRequest =
   | { readonly embed: readonly string[]; readonly options: EmbeddingOptions }
   | { readonly score: readonly string[]; readonly options: LabelOptions }
-  | { readonly classify: readonly ClassifierInput[] };
+  | { readonly classify: readonly ClassifierInput[] }
+  /** By the classifier, or with options by the decoder. */
+  | { readonly explain: SaliencyInput; readonly options: LabelOptions | undefined };
 
 export type HostRequest =
   | { readonly start: HostStart }
@@ -62,4 +71,5 @@ export type HostReply =
   | { readonly embedded: Embeddings; readonly call: number }
   /** Of texts that were scored or classified. */
   | { readonly labelled: readonly Classification[]; readonly call: number }
+  | { readonly explained: Saliency; readonly call: number }
   | { readonly error: PlainError; readonly call: number };

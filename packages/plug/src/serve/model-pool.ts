@@ -25,6 +25,8 @@ export interface PoolOptions {
 /** A model that requests can ask for. */
 export interface ServedModel {
   readonly name: string;
+  /** The model or run folder that was given. */
+  readonly folder: string;
   readonly info: HostedModelInfo;
   /** The run that a client had loaded; undefined for models named at the start, which stay. */
   readonly run: string | undefined;

@@ -1,9 +1,18 @@
-// Embedding, scoring and classifying: in slices between the steps of those who write, so that a job of many texts
+// Embedding, scoring, classifying and explaining: in slices between the steps of those who write, so that a job of many texts
 // holds up neither them nor other jobs.
 import type { PlugClassifier } from '../finetune/index.js';
 import { Turns } from '../generate/index.js';
 import type { PlugModel } from '../model/index.js';
-import { type Classification, type Embeddings, embed, labelled, labeller } from '../pipeline/index.js';
+import {
+  type Classification,
+  type Embeddings,
+  embed,
+  explainClassifier,
+  explainLabels,
+  labelled,
+  labeller,
+  type Saliency,
+} from '../pipeline/index.js';
 import type { Tokenizer } from '../text/index.js';
 import type { HostReply, ReadingRequest } from './messages.js';
 
@@ -21,7 +30,7 @@ interface Job {
   readonly work: Generator<void, Answer, undefined>;
 }
 
-type Answer = { embedded: Embeddings } | { labelled: readonly Classification[] };
+type Answer = { embedded: Embeddings } | { labelled: readonly Classification[] } | { explained: Saliency };
 
 /** Of one slice: what a step of writing may have to wait for. Larger ones would be hardly faster. */
 const tokensPerSlice = 1024;
@@ -84,6 +93,15 @@ export class Reading {
         labelled: yield* inSlices(request.classify, costOf, (inputs) =>
           classifier!.predict(inputs).map(labelled(task.labels)),
         ),
+      };
+    }
+    if ('explain' in request) {
+      const { explain, options } = request;
+      // The server asks without options only classifiers.
+      return {
+        explained: yield* options
+          ? explainLabels(model, tokenizer, options, explain)
+          : explainClassifier(classifier!, explain),
       };
     }
     let numTokens = 0;

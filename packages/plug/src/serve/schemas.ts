@@ -164,6 +164,7 @@ export const modelSchema = z.object({
   precision: z.string(),
   canWrite: z.boolean(),
   maxRows: z.int(),
+  maxNewTokens: z.int().describe('tokens that the server lets one text have'),
   labels: z.array(z.string()).optional(),
   takesPairs: z.boolean().optional(),
 });

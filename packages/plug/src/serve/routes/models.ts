@@ -72,17 +72,18 @@ export function modelRoutes(
       throw new RequestError(400, error.message, { code: 'cannot_load', param: 'folder' });
     }
   }
-}
 
-function modelObject({ name, hosted, run, info }: ServedModel) {
-  return {
-    id: name,
-    object: 'model' as const,
-    created: 0,
-    owned_by: 'openplug' as const,
-    loaded: hosted !== undefined,
-    ready: hosted?.isReady ?? false,
-    ...(run !== undefined && { run }),
-    ...info,
-  };
+  function modelObject({ name, hosted, run, info }: ServedModel) {
+    return {
+      id: name,
+      object: 'model' as const,
+      created: 0,
+      owned_by: 'openplug' as const,
+      loaded: hosted !== undefined,
+      ready: hosted?.isReady ?? false,
+      ...(run !== undefined && { run }),
+      maxNewTokens: context.limits.maxNewTokens,
+      ...info,
+    };
+  }
 }
