@@ -48,8 +48,9 @@ export function LineChart(props: Props) {
     };
   }, [isEmpty]);
   useEffect(() => {
-    if (chart && !chart.isDisposed()) chart.setOption(optionOf(props), { notMerge: true });
-  }, [chart, theme, props]);
+    // Replaces the lines alone: what the reader points at stays.
+    if (chart && !chart.isDisposed()) chart.setOption(optionOf(props), { replaceMerge: ['series'] });
+  }, [chart, theme, t, props.axis, lines, props.markers]);
 
   return (
     <figure class="chart">
