@@ -14,6 +14,7 @@ export {
   readPlainText,
   readPoems,
   readPoetryDocuments,
+  splitOf,
   writeTokenCorpus,
 } from './corpus/index.js';
 export * from './errors.js';

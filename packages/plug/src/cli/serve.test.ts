@@ -6,6 +6,7 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
+import OpenAI from 'openai';
 import { temporaryFolder, writeTestModel } from '../finetune/finetune.test-support.js';
 import { plug } from './program.test-support.js';
 
@@ -43,6 +44,34 @@ describe('plug serve', () => {
     assert.match(stderr, /Stopping/);
   });
 
+  it('serves the model that comes along when none is named, to OpenAI’s client too', async () => {
+    let asked: Promise<void> | undefined;
+    const { status, stderr } = await plug(['serve', '--port', '0', '--threads', '1'], (text, child) => {
+      const url = /Serving poetry on (\S+)/.exec(text)?.[1];
+      if (!url || asked) return;
+      asked = askForPoems(url).finally(() => child.kill('SIGTERM'));
+    });
+    assert.equal(status, 0, stderr);
+    await asked;
+  });
+
+  async function askForPoems(url: string): Promise<void> {
+    const client = new OpenAI({ baseURL: `${url}/v1`, apiKey: 'none' });
+    for (const prompt of ['白日依山盡，', '白日依山尽，']) {
+      const poem = { model: 'poetry', prompt, temperature: 0 };
+      const { choices } = await client.completions.create(poem);
+      // It ends by itself, with a couplet: 黃河入海流。
+      assert.equal(choices[0]!.finish_reason, 'stop');
+      assert.match(choices[0]!.text, /^[\p{Script=Han}，。！？；、]+[。！？]$/u);
+      let streamed = '';
+      for await (const piece of await client.completions.create({ ...poem, stream: true }))
+        streamed += piece.choices[0]?.text ?? '';
+      assert.equal(streamed, choices[0]!.text);
+    }
+    const { data } = await client.embeddings.create({ model: 'poetry', input: ['春江', '秋月'] });
+    assert.equal(data.length, 2);
+  }
+
   it('takes its models along when it is killed', async () => {
     const program = join(import.meta.dirname, '../../bin/plug.js');
     const child = spawn(process.execPath, [program, 'serve', '--model', model, '--port', '0'], {
@@ -79,7 +108,6 @@ describe('plug serve', () => {
     await once(taken, 'listening');
     const port = String((taken.address() as AddressInfo).port);
     for (const [parameters, message] of [
-      [[], /No model: give --model/],
       [['--model', join(folder, 'nothing')], /nothing/],
       [['--model', model, `x=${model}`, '--model', model], /Two models have the name/],
       [['--model', model, '--port', port], /is taken/],

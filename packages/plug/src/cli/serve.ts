@@ -4,6 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Command } from 'commander';
 import type { FastifyInstance } from 'fastify';
 import { z } from 'zod';
+import { shippedModelFolder } from '../checkpoint/index.js';
 import { ConfigError } from '../errors.js';
 import {
   addToken,
@@ -22,7 +23,9 @@ const schema = z.strictObject({
     .array(z.string())
     .min(1)
     .optional()
-    .describe('model or run folders to serve, each as FOLDER or NAME=FOLDER'),
+    .describe(
+      'model or run folders to serve, each as FOLDER or NAME=FOLDER; without: the small model of classical poems that comes along',
+    ),
   memoryMb: z
     .int()
     .min(1)
@@ -87,7 +90,8 @@ export function registerServe(program: Command): void {
       'Requests are written together, each token of all of them in one step. POST /v1/completions, /v1/chat/completions, /v1/embeddings, /v1/generate, /v1/score, /v1/classify; GET /v1/models, /health, /ready, /metrics, /openapi.json.',
     schema,
     examples: [
-      ['plug serve --model runs/quickstart', 'on http://127.0.0.1:8000'],
+      ['plug serve', 'a small model of classical poems, on http://127.0.0.1:8000'],
+      ['plug serve --model runs/quickstart', 'the model of a finished run'],
       ['plug serve --new-token alice --token-file tokens.txt', 'makes a token'],
       [
         'plug serve --model poems=runs/quickstart --host 0.0.0.0 --token-file tokens.txt --requests-per-minute 60',
@@ -146,8 +150,7 @@ export function registerServe(program: Command): void {
 type Settings = z.output<typeof schema>;
 
 function namedModels(given: readonly string[] | undefined): [name: string, folder: string][] {
-  if (!given)
-    throw new ConfigError('No model: give --model FOLDER, for example the folder of a finished run.');
+  if (!given) return [['poetry', shippedModelFolder()]];
   return given.map((text): [string, string] => {
     const [, name, folder] = /^([\w.-]+)=(.+)$/.exec(text) ?? [undefined, basename(text), text];
     return [name!, folder!];
