@@ -1,7 +1,7 @@
 // What a text's result may depend on: the text itself, and nothing else in the batch.
 import assert from 'node:assert/strict';
 import { after, describe, it } from 'node:test';
-import type { DType } from '@openplug/torch';
+import { type DType, scope } from '@openplug/torch';
 import fc from 'fast-check';
 import { NativeError, ShapeError } from '../errors.js';
 import { inference, packTexts, textBatch } from './index.js';
@@ -169,10 +169,11 @@ describe('results do depend on', () => {
 });
 
 describe('bad batches', () => {
+  const float64 = { computeDType: 'float64' } as const;
   const model = smallModel();
   after(() => model[Symbol.dispose]());
   const encode = (ids: number[], types?: number[]): unknown =>
-    model.encode(textBatch(packTexts([ids], types && [types])), { computeDType: 'float64' });
+    model.encode(textBatch(packTexts([ids], types && [types])), float64);
 
   it('refuses lengths that do not fit, empty rows, texts past the window', () => {
     const texts = packTexts([[1, 2, 3]]);
@@ -182,7 +183,16 @@ describe('bad batches', () => {
   });
 
   it('refuses ids and types outside their tables', () => {
-    for (const bad of [-1, 40]) assert.throws(() => encode([1, bad]), NativeError);
+    assert.throws(() => encode([1, 40]), NativeError);
+    assert.throws(() => encode([1, -1]), /has the id -1: ids below 0 stand for prompt vectors/);
+    for (const variant of modelVariants) {
+      using other = smallModel(variant);
+      const source = textBatch(packTexts([[1, 2]]));
+      const target = textBatch(packTexts([[1, -1]]));
+      const decode = () =>
+        scope(() => other.decode(target, other.encode(source, float64), source.layout, float64));
+      assert.throws(decode, /has the id -1/);
+    }
     assert.throws(() => encode([1, 2], [0, 3]), NativeError);
   });
 

@@ -107,7 +107,7 @@ describe('prompt vectors', () => {
     using model = smallModel({ promptTokens: 2 });
     using none = smallModel();
     const encode = (of: PlugModel) => scope(() => of.encode(sourceBatch(pairsWith([-1, -2, -3])), options));
-    assert.throws(() => encode(model), /places for 3 prompt vectors, but the model has 2/);
+    assert.throws(() => encode(model), /has the id -3: .* of which the model has 2/);
     assert.throws(() => encode(none), ShapeError);
     assert.throws(() => requireNoPrompt(model.config, 'the layout'), /after 2 trained prompt vectors/);
     requireNoPrompt(none.config, 'the layout');

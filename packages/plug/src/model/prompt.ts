@@ -22,7 +22,7 @@ export const promptLayers: LinearLayers = {
 /**
  * Puts prompt vectors in their places among embedded words [N, E].
  * @param vectors undefined for a model that has none
- * @throws ShapeError when the batch has places for more than there are
+ * @throws ShapeError when an id stands for a vector that is not there
  */
 export function withPrompt(
   words: Tensor,
@@ -32,7 +32,7 @@ export function withPrompt(
   const held = vectors?.shape[0] ?? 0;
   if (count > held)
     throw new ShapeError(
-      `A source has places for ${count} prompt vectors, but the model has ${held} (prompt_tokens). Was it made for another model?`,
+      `A text has the id ${-count}: ids below 0 stand for prompt vectors, of which the model has ${held} (prompt_tokens). Was it made for another model?`,
     );
   return aten.index_copy(words, 0, places, vectors!.indexSelect(0, rows).to(words.dtype));
 }

@@ -1,6 +1,7 @@
 // Target embeddings of a decoder of its own: a word table × √E + fixed sinusoids, without norm or token types, and an LM
 // head with a bias. As in Vaswani et al. 2017 (arXiv 1706.03762, §3.4 and §3.5), and in PALM 2.0.
 import { nn, type Tensor, tensor } from '@openplug/torch';
+import { ShapeError } from '../errors.js';
 import type { PlugConfig } from './config.js';
 import { type EmbeddedTokens, lookUp, type TargetEmbeddings } from './embeddings.js';
 import { DropoutSites, type ForwardOptions } from './forward.js';
@@ -28,6 +29,10 @@ export class SinusoidalEmbeddings implements TargetEmbeddings {
 
   forward(batch: EmbeddedTokens, options: ForwardOptions, layer: number): Tensor {
     const { hiddenSize, hiddenDropoutProb } = this.#config;
+    if (batch.prompt)
+      throw new ShapeError(
+        `A target has the id ${-batch.prompt.count}: ids below 0 stand for prompt vectors, which only sources have.`,
+      );
     const words = lookUp(this.#words, batch.ids).mul(Math.sqrt(hiddenSize));
     const summed = words.add(nn.embedding(this.#sinusoids(), batch.positionIds));
     const sites = new DropoutSites(options, layer);
