@@ -50,6 +50,9 @@ describe('the page of runs in a browser', { skip: withoutBrowser }, async () => 
         assert.match((await page.locator('.facts').textContent()) ?? '', new RegExp(words.stage));
         const label = await page.locator('.plot').first().getAttribute('aria-label');
         assert.ok(label?.includes(String(totalSteps)), `what is drawn is said: ${label}`);
+        // The second block in a chart's frame is what it says where one points.
+        await page.locator('.plot svg').first().hover();
+        await page.locator('.plot > div').nth(1).getByText('LM').first().waitFor();
         await page.getByText(words.table).first().click();
         assert.ok((await page.locator('.chart table').first().locator('tbody tr').count()) > 8);
         // The slider leads to what was written first.
