@@ -32,7 +32,7 @@ export function ModelPage({ t, model, shown }: PageProps) {
           <section class="card" aria-labelledby="about-title">
             <h2 id="about-title">{t.about}</h2>
             {failure && <Failure t={t} error={failure} retry={read} />}
-            {!known && !failure && <p role="status">{t.aboutLoading}</p>}
+            {model && !known && !failure && <p role="status">{t.aboutLoading}</p>}
             {model && known && <Facts t={t} model={model} known={known} />}
           </section>
           {model && <TokenLookup t={t} model={model.id} shown={shown} />}

@@ -55,7 +55,7 @@ describe('pages of the model and of judging texts', { skip: withoutBrowser }, as
   const model = writeTestModel(folder, { maxPositionEmbeddings: 48 });
   writeFileSync(
     join(model, 'README.md'),
-    '# 春\n\n<script>alert(1)</script> [bad](javascript:alert(1)) **江**\n',
+    '# 春\n\n水 <script>alert(1)</script> [bad](javascript:alert(1)) **江**\n',
   );
   const out = join(folder, 'tuned');
   const training = { tokensPerBatch: 128, learningRate: 3e-3, threads: 1, dtype: 'float32' } as const;
@@ -77,8 +77,9 @@ describe('pages of the model and of judging texts', { skip: withoutBrowser }, as
       assert.match((await card.textContent()) ?? '', /<script>alert\(1\)<\/script> bad 江/);
       assert.equal(await card.locator('script, a').count(), 0);
       await page.locator('textarea:visible').fill('春江x');
-      await page.locator('.tokens .unknown').waitFor();
+      await page.locator('.tokens li').nth(3).waitFor({ state: 'detached' });
       assert.equal(await page.locator('.tokens li').count(), 3);
+      assert.equal(await page.locator('.tokens .unknown').count(), 1);
 
       await page.locator('.numbers select:visible').first().selectOption('base');
       const plan = { size: 'base', batch: 32, recompute: true, trainingTokens: 4e11 };
