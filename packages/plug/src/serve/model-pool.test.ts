@@ -50,7 +50,7 @@ const endless = (model: string): object => ({
   prompt: '',
   maxLength: 4000,
   minLength: 4000,
-  numCandidates: 4,
+  numCandidates: 16,
   alternatives: 20,
   stream: true,
 });

@@ -4,7 +4,6 @@ import assert from 'node:assert/strict';
 import { mkdirSync, readFileSync, renameSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
-import { gzipSync } from 'node:zlib';
 import { temporaryFolder, writeTestModel } from '../finetune/finetune.test-support.js';
 import { RunFolder } from '../train/index.js';
 import { assertAccessible, openPage, withoutBrowser } from './browser.test-support.js';
@@ -127,18 +126,6 @@ describe('the page of runs in a browser', { skip: withoutBrowser }, async () => 
     await page.context().setOffline(false);
     await page.getByText('This is what it said last').waitFor({ state: 'detached' });
     await page.close();
-  });
-
-  it('loads within 300 kB, the charts not among them', (t) => {
-    const dist = studioFolder()!;
-    const html = readFileSync(join(dist, 'index.html'), 'utf8');
-    const files = [...html.matchAll(/(?:src|href)="\.\/([^"]+)"/g)].map(([, name]) =>
-      readFileSync(join(dist, name!)),
-    );
-    assert.ok(files.length >= 3);
-    const bytes = files.reduce((sum, file) => sum + gzipSync(file).length, gzipSync(html).length);
-    t.diagnostic(`first load: ${(bytes / 1000).toFixed(1)} kB compressed`);
-    assert.ok(bytes < 300_000);
   });
 });
 
