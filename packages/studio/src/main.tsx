@@ -106,7 +106,7 @@ function App() {
         {models?.length === 0 && <p role="status">{t.noModels}</p>}
         {/* All stay mounted, so that changing the page loses neither text nor result. */}
         {pages.map(({ name, View }) => (
-          <div key={name} hidden={name !== page}>
+          <div key={name} class={`page-${name}`} hidden={name !== page}>
             <View t={t} model={model} shown={name === page} open={open} />
           </div>
         ))}
