@@ -87,7 +87,7 @@ export function registerServe(program: Command): void {
     name: 'serve',
     summary: 'serve models over HTTP, in the form of OpenAI’s API',
     description:
-      'Requests are written together, each token of all of them in one step. POST /v1/completions, /v1/chat/completions, /v1/embeddings, /v1/generate, /v1/score, /v1/classify; GET /v1/models, /health, /ready, /metrics, /openapi.json.',
+      'Requests are written together, each token of all of them in one step. The address in a browser shows the studio; /openapi.json lists the routes, OpenAI’s among them.',
     schema,
     examples: [
       ['plug serve', 'a small model of classical poems, on http://127.0.0.1:8000'],

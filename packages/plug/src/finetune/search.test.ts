@@ -66,7 +66,7 @@ describe('searchBest', () => {
       JSON.parse(JSON.stringify(whole.scores.test)),
       JSON.parse(
         JSON.stringify(
-          evaluateTask(model, data.test, { forward: { computeDType: 'float32' }, tokensPerBatch: 64 }),
+          evaluateTask(model, data.test, { forward: { computeDType: 'float32' }, tokensPerBatch: 64 }).scores,
         ),
       ),
     );
