@@ -35,7 +35,7 @@ export function setToken(token: string): void {
   sessionStorage.setItem(TOKEN_KEY, token);
 }
 
-function client(): OpenPlugClient {
+export function client(): OpenPlugClient {
   return new OpenPlugClient({ token: sessionStorage.getItem(TOKEN_KEY) ?? '' });
 }
 
@@ -56,7 +56,11 @@ export async function generate(
   }
 }
 
-/** Any other route, for what a page alone needs. */
-export function request(path: string, body?: object, signal?: AbortSignal): Promise<Response> {
-  return client().request(path, body, signal && { signal });
+/** The answer of any other route, for what a page alone needs. */
+export async function ask<Answer>(
+  path: string,
+  body: object | undefined,
+  signal: AbortSignal,
+): Promise<Answer> {
+  return (await (await client().request(path, body, { signal })).json()) as Answer;
 }

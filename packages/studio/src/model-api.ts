@@ -1,5 +1,5 @@
 // Requests of the page about the model itself, and of its calculator.
-import { request } from './api.js';
+import { ask } from './api.js';
 
 /** The configuration, as far as the page tells it. */
 export interface ModelConfig {
@@ -80,23 +80,19 @@ export interface Plan {
   hardware: HardwarePlan[];
 }
 
-async function answer<Answer>(path: string, body: object | undefined, signal: AbortSignal): Promise<Answer> {
-  return (await (await request(path, body, signal)).json()) as Answer;
-}
-
 export function readParameters(model: string, signal: AbortSignal): Promise<ModelParameters> {
-  return answer(`/v1/models/${encodeURIComponent(model)}/parameters`, undefined, signal);
+  return ask(`/v1/models/${encodeURIComponent(model)}/parameters`, undefined, signal);
 }
 
 export function readCard(model: string, signal: AbortSignal): Promise<ModelCard> {
-  return answer(`/v1/models/${encodeURIComponent(model)}/card`, undefined, signal);
+  return ask(`/v1/models/${encodeURIComponent(model)}/card`, undefined, signal);
 }
 
 export async function tokenize(model: string, input: string, signal: AbortSignal): Promise<TokenizedText> {
-  const { data } = await answer<{ data: TokenizedText[] }>('/v1/tokenize', { model, input }, signal);
+  const { data } = await ask<{ data: TokenizedText[] }>('/v1/tokenize', { model, input }, signal);
   return data[0] ?? { tokens: [], numUnknown: 0 };
 }
 
 export function plan(body: PlanRequest, signal: AbortSignal): Promise<Plan> {
-  return answer('/v1/plan', body, signal);
+  return ask('/v1/plan', body, signal);
 }

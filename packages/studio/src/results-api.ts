@@ -1,5 +1,5 @@
 // What the server tells of results, as far as the page shows it.
-import { request } from './api.js';
+import { ask } from './api.js';
 
 export interface Start {
   model: string;
@@ -99,14 +99,14 @@ export interface ErrorFilter {
 
 export async function getOverview(signal: AbortSignal): Promise<Overview> {
   const [board, listed] = await Promise.all([
-    getJson<Board>('/v1/board', signal),
-    getJson<Pick<Overview, 'results' | 'problems'>>('/v1/results', signal),
+    ask<Board>('/v1/board', undefined, signal),
+    ask<Pick<Overview, 'results' | 'problems'>>('/v1/results', undefined, signal),
   ]);
   return { board, ...listed };
 }
 
 export function getResult(id: string, signal: AbortSignal): Promise<ResultDetail> {
-  return getJson(`/v1/results/${encodeURIComponent(id)}`, signal);
+  return ask(`/v1/results/${encodeURIComponent(id)}`, undefined, signal);
 }
 
 export function getErrors(
@@ -117,10 +117,5 @@ export function getErrors(
 ): Promise<ErrorPage> {
   const query = new URLSearchParams({ offset: String(page.offset), limit: String(page.limit) });
   for (const [name, value] of Object.entries(filter)) if (value !== '') query.set(name, value);
-  return getJson(`/v1/results/${encodeURIComponent(id)}/errors?${query}`, signal);
-}
-
-async function getJson<Answer>(path: string, signal: AbortSignal): Promise<Answer> {
-  const response = await request(path, undefined, signal);
-  return (await response.json()) as Answer;
+  return ask(`/v1/results/${encodeURIComponent(id)}/errors?${query}`, undefined, signal);
 }

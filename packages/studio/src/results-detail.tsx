@@ -7,6 +7,7 @@ import { Errors, noFilter } from './results-errors.js';
 import { Matrix } from './results-matrix.js';
 import { addressOf, runsOf } from './results-overview.js';
 import { mainFigure, plusMinus, shownFigure } from './results-view.js';
+import { SettingsList } from './settings-list.js';
 import type { Texts } from './texts.js';
 
 export function Detail({ t: texts, id }: { t: Texts; id: string }) {
@@ -37,17 +38,7 @@ export function Detail({ t: texts, id }: { t: Texts; id: string }) {
             </h2>
             <Figures t={t} result={result} />
             <Members t={t} result={result} />
-            <details>
-              <summary>{t.settings}</summary>
-              <dl class="settings">
-                {Object.entries(result.settings).map(([name, value]) => (
-                  <div key={name}>
-                    <dt>{name}</dt>
-                    <dd>{String(value)}</dd>
-                  </div>
-                ))}
-              </dl>
-            </details>
+            <SettingsList title={t.settings} settings={result.settings} />
           </section>
           {result.confusion && result.labels && (
             <Matrix

@@ -4,6 +4,7 @@ import { useState } from 'preact/hooks';
 import type { ErrorFilter, Label } from './results-api.js';
 import { readableMatrix, shadeOf } from './results-view.js';
 import type { Texts } from './texts.js';
+import { Wide } from './wide.js';
 
 /** More columns than this are no longer read, least of all on a phone. */
 const MAX_LABELS = 15;
@@ -56,8 +57,7 @@ export function Matrix({ t, confusion, labels, filter, canChoose, choose }: Prop
   return (
     <section class="card" aria-labelledby="results-confusion">
       <h3 id="results-confusion">{t.confusion}</h3>
-      {/* biome-ignore lint/a11y/noNoninteractiveTabindex: the frame scrolls, so the keyboard has to reach it */}
-      <section class="frame" tabIndex={0} aria-label={t.confusion}>
+      <Wide label={t.confusion}>
         <table class="matrix">
           <thead>
             <tr>
@@ -111,7 +111,7 @@ export function Matrix({ t, confusion, labels, filter, canChoose, choose }: Prop
             })}
           </tbody>
         </table>
-      </section>
+      </Wide>
       <p class="quiet">
         {canChoose && t.confusionNote} {labels.length > MAX_LABELS && t.confusionTop}
       </p>

@@ -3,6 +3,7 @@ import type { ComponentChild } from 'preact';
 import { useState } from 'preact/hooks';
 import { bestRows, type SortDirection, sortedBy } from './results-view.js';
 import type { Texts } from './texts.js';
+import { Wide } from './wide.js';
 
 export interface Column<Row> {
   title: string;
@@ -46,9 +47,7 @@ export function ResultsTable<Row>({ t, title, columns, rows, keyOf, isOwn, group
     setSort({ column, direction: sort?.column === column && sort.direction === first ? second : first });
   };
   return (
-    // The frame scrolls, so the keyboard has to reach it.
-    // biome-ignore lint/a11y/noNoninteractiveTabindex: arrow keys scroll what has the focus
-    <section class="frame" tabIndex={0} aria-label={title}>
+    <Wide label={title}>
       <table class="results">
         <thead>
           <tr>
@@ -93,6 +92,6 @@ export function ResultsTable<Row>({ t, title, columns, rows, keyOf, isOwn, group
           ))}
         </tbody>
       </table>
-    </section>
+    </Wide>
   );
 }

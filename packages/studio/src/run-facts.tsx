@@ -4,6 +4,7 @@ import { ApiError, type Model } from './api.js';
 import { Failure } from './failure.js';
 import { duration, figure, kindOf, measureName, stateOf } from './run-figures.js';
 import { loadRun, type Run } from './runs-api.js';
+import { SettingsList } from './settings-list.js';
 import type { Texts } from './texts.js';
 import { Wide } from './wide.js';
 
@@ -20,19 +21,7 @@ export function RunFacts({ t, runs, open }: Props) {
     <section class="card" aria-label={t.runState}>
       {first && runs.length === 1 ? <One t={t} run={first} /> : <Several t={t} runs={runs} />}
       {first?.opens && <Open key={first.id} t={t} run={first} page={first.opens} open={open} />}
-      {first && (
-        <details>
-          <summary>{t.runSettings}</summary>
-          <dl class="settings">
-            {Object.entries(first.settings).map(([name, value]) => (
-              <div key={name}>
-                <dt>{name}</dt>
-                <dd>{String(value)}</dd>
-              </div>
-            ))}
-          </dl>
-        </details>
-      )}
+      {first && <SettingsList title={t.runSettings} settings={first.settings} />}
     </section>
   );
 }

@@ -1,5 +1,5 @@
 // The routes of runs, as the page of runs uses them.
-import { type Model, request } from './api.js';
+import { ask, client, type Model } from './api.js';
 
 export interface Run {
   id: string;
@@ -39,8 +39,8 @@ export interface SamplesAt {
   samples: { source: string; written: string; target: string }[];
 }
 
-export async function listRuns(signal: AbortSignal): Promise<RunListing> {
-  return (await request('/v1/runs', undefined, signal)).json() as Promise<RunListing>;
+export function listRuns(signal: AbortSignal): Promise<RunListing> {
+  return ask('/v1/runs', undefined, signal);
 }
 
 /** The curves with what came since; all of them anew when the server keeps fewer points than before. */
@@ -51,9 +51,9 @@ export async function followCurves(
 ): Promise<Curves> {
   // The last point may have grown: it is asked for again.
   const after = known ? Math.floor(known.lastStep / known.stride) * known.stride : 0;
-  const more = await ask(id, after);
+  const more = await curvesFrom(after);
   if (!known || after === 0) return more;
-  if (more.stride !== known.stride || more.lastStep < known.lastStep) return ask(id, 0);
+  if (more.stride !== known.stride || more.lastStep < known.lastStep) return curvesFrom(0);
   const before = (point: Point): boolean => point.step <= after;
   return {
     ...more,
@@ -61,22 +61,17 @@ export async function followCurves(
     evaluations: [...known.evaluations.filter(before), ...more.evaluations],
   };
 
-  async function ask(run: string, step: number): Promise<Curves> {
-    const answer = await request(
-      `/v1/runs/${encodeURIComponent(run)}/metrics?after=${step}`,
-      undefined,
-      signal,
-    );
-    return answer.json() as Promise<Curves>;
+  function curvesFrom(step: number): Promise<Curves> {
+    return ask(`/v1/runs/${encodeURIComponent(id)}/metrics?after=${step}`, undefined, signal);
   }
 }
 
 export async function listSamples(id: string, signal: AbortSignal): Promise<SamplesAt[]> {
-  const answer = await request(`/v1/runs/${encodeURIComponent(id)}/samples`, undefined, signal);
-  return ((await answer.json()) as { data: SamplesAt[] }).data;
+  const path = `/v1/runs/${encodeURIComponent(id)}/samples`;
+  return (await ask<{ data: SamplesAt[] }>(path, undefined, signal)).data;
 }
 
 /** Has the server load the model of a finished run. */
-export async function loadRun(id: string): Promise<Model> {
-  return (await request('/v1/models/load', { folder: id })).json() as Promise<Model>;
+export function loadRun(id: string): Promise<Model> {
+  return client().loadModel({ folder: id });
 }

@@ -1,7 +1,8 @@
 // The text that describes a model to people, where its folder has one.
 import { readFileSync, realpathSync, type Stats, statSync } from 'node:fs';
-import { basename, join, sep } from 'node:path';
+import { basename, join } from 'node:path';
 import { resolveModelFolder } from '../checkpoint/index.js';
+import { isBeneath } from './beneath.js';
 import { RequestError } from './errors.js';
 
 const names = ['MODEL_CARD.md', 'README.md'];
@@ -39,7 +40,7 @@ function fileWithin(folder: string, name: string): { path: string; stats: Stats 
   try {
     const path = realpathSync(join(folder, name));
     const stats = statSync(path);
-    return stats.isFile() && path.startsWith(realpathSync(folder) + sep) ? { path, stats } : undefined;
+    return stats.isFile() && isBeneath(realpathSync(folder), path) ? { path, stats } : undefined;
   } catch {
     return undefined; // not there, or not ours to read
   }

@@ -1,6 +1,7 @@
 // The runs beneath a folder: finding them, and turning the name that a client gives into a path that is surely inside.
 import { readdirSync, realpathSync, statSync } from 'node:fs';
-import { isAbsolute, join, relative, sep } from 'node:path';
+import { isAbsolute, join } from 'node:path';
+import { isBeneath } from './beneath.js';
 import { RequestError } from './errors.js';
 
 /** Deep enough for runs/quickstart/finetune/TASK/seed-1. */
@@ -53,8 +54,7 @@ export function runPath(root: string | undefined, id: string): string {
   if (isAbsolute(id) || id.split(/[/\\]/).includes('..')) throw outside(id);
   try {
     const path = realpathSync(join(root, id));
-    const way = relative(realpathSync(root), path);
-    if (way === '' || way.split(sep)[0] === '..') throw outside(id);
+    if (!isBeneath(realpathSync(root), path)) throw outside(id);
     if (!statSync(join(path, 'settings.json')).isFile()) throw missing;
     return path;
   } catch (error) {

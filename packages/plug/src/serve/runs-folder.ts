@@ -1,8 +1,9 @@
 // Folders of runs that clients may name, and nothing outside: `..`, absolute paths and links that lead out are refused.
 import { realpathSync } from 'node:fs';
-import { isAbsolute, relative, resolve, sep } from 'node:path';
+import { relative, resolve, sep } from 'node:path';
 import { resolveModelFolder } from '../checkpoint/index.js';
 import { ConfigError } from '../errors.js';
+import { isBeneath } from './beneath.js';
 import { RequestError } from './errors.js';
 
 /** A run with a model; links are resolved. */
@@ -49,11 +50,6 @@ function realPath(path: string, run: string): string {
       param: 'folder',
     });
   }
-}
-
-function isBeneath(root: string, path: string): boolean {
-  const way = relative(root, path);
-  return way !== '' && way !== '..' && !way.startsWith(`..${sep}`) && !isAbsolute(way);
 }
 
 function outside(run: string): RequestError {

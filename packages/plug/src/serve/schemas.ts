@@ -67,8 +67,17 @@ export const embeddingSchema = z.strictObject({
 export const scoreSchema = z.strictObject({
   model,
   input: texts('texts to be labelled'),
-  labels: z.array(z.string().min(1)).min(2).max(64).describe('words or phrases to choose from'),
-  source: z.string().optional().describe('what the encoder reads, {text} standing for the text'),
+  labels: z
+    .array(z.string().min(1))
+    .min(2)
+    .max(64)
+    .refine((labels) => new Set(labels).size === labels.length, 'two of the labels are the same')
+    .describe('words or phrases to choose from'),
+  source: z
+    .string()
+    .refine((source) => source.includes('{text}'), 'must hold {text}, which stands for the text')
+    .optional()
+    .describe('what the encoder reads, {text} standing for the text'),
   before: z.string().optional().describe('what stands in front of the label in the decoder'),
 });
 

@@ -2,7 +2,8 @@
 // a file is read than was allowed.
 import { createReadStream } from 'node:fs';
 import { readdir, readFile, realpath, stat } from 'node:fs/promises';
-import { join, relative, sep } from 'node:path';
+import { join } from 'node:path';
+import { isBeneath } from '../beneath.js';
 
 /** Folders of a run in which there are no further runs, and which may hold many files. */
 const skippedNames = new Set(['model', 'best', 'checkpoints', 'corpus', 'errors', 'evaluations']);
@@ -13,8 +14,7 @@ const maxFolders = 5000;
 export async function insidePath(root: string, path: string): Promise<string | undefined> {
   try {
     const [realRoot, real] = await Promise.all([realpath(root), realpath(path)]);
-    const way = relative(realRoot, real);
-    return way === '..' || way.startsWith(`..${sep}`) ? undefined : real;
+    return real === realRoot || isBeneath(realRoot, real) ? real : undefined;
   } catch {
     return undefined;
   }

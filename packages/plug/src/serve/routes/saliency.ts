@@ -15,13 +15,9 @@ const saliencySchema = z.strictObject({
     .describe('a text, or for a classifier of pairs an object with text and textPair'),
   label: z.string().optional().describe('the label to explain; the most probable one if it is left out'),
   labels: scoreSchema.shape.labels
-    .refine((labels) => new Set(labels).size === labels.length, 'two of the labels are the same')
     .optional()
     .describe('as in /v1/score; without them the model has to be a classifier'),
-  source: scoreSchema.shape.source.refine(
-    (source) => source === undefined || source.includes('{text}'),
-    'must hold {text}, which stands for the text',
-  ),
+  source: scoreSchema.shape.source,
   before: scoreSchema.shape.before,
 });
 

@@ -40,10 +40,6 @@ export function understandRoutes(app: FastifyInstance, context: ServerContext): 
   app.post('/v1/score', { schema }, async (request, reply) => {
     const { model: name, input, labels, source, before } = request.body as ScoreRequest;
     const texts = readable(listed(input));
-    if (new Set(labels).size < labels.length)
-      throw new RequestError(400, 'Two of the labels are the same.', { param: 'labels' });
-    if (source !== undefined && !source.includes('{text}'))
-      throw new RequestError(400, 'source must hold {text}, which stands for the text.', { param: 'source' });
     const { model, caller } = await context.admit(context.model(name), request, reply);
     const options = {
       labels,
