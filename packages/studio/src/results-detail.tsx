@@ -1,7 +1,7 @@
 // One result: its figures, how it was made, where it goes wrong.
 import { useEffect, useRef, useState } from 'preact/hooks';
 import { Failure } from './failure.js';
-import { useLive } from './live.js';
+import { usePolling } from './polling.js';
 import { type FigureName, getResult, type ResultDetail } from './results-api.js';
 import { Errors, noFilter } from './results-errors.js';
 import { Matrix } from './results-matrix.js';
@@ -12,8 +12,11 @@ import type { Texts } from './texts.js';
 
 export function Detail({ t: texts, id }: { t: Texts; id: string }) {
   const t = texts.resultsPage;
-  const { answer, failure, retry } = useLive((signal) => getResult(id, signal), undefined, [id]);
-  const result = answer?.id === id ? answer : undefined;
+  const {
+    value: result,
+    failure,
+    retry,
+  } = usePolling<ResultDetail>(id, true, undefined, (_, signal) => getResult(id, signal));
   const [filter, setFilter] = useState(noFilter);
   const heading = useRef<HTMLHeadingElement>(null);
   // Who follows a link with the keyboard goes on reading at the new heading.

@@ -1,8 +1,8 @@
 // What a model got wrong: filters, pages, and the texts with what was right and what was said, one after the other.
 import { useEffect, useRef, useState } from 'preact/hooks';
+import { useAsking } from './asking.js';
 import { Failure } from './failure.js';
-import { useLive } from './live.js';
-import { type ErrorFilter, getErrors, type Label, type ResultDetail } from './results-api.js';
+import { type ErrorFilter, type ErrorPage, getErrors, type Label, type ResultDetail } from './results-api.js';
 import { ErrorText } from './results-error-text.js';
 import { labelText } from './results-matrix.js';
 import type { Texts } from './texts.js';
@@ -26,14 +26,13 @@ export function Errors({ t: texts, result, filter, setFilter }: Props) {
   const [typed, setTyped] = useState(filter.search);
   const [asked, setAsked] = useState({ filter, offset: 0 });
   const offset = asked.filter === filter ? asked.offset : 0;
-  const { answer, failure, retry } = useLive(
-    async (signal) => {
+  const { answer, failure, ask } = useAsking<ErrorPage & { filter: ErrorFilter }>();
+  const askForPage = () =>
+    void ask(async (signal) => {
       const page = await getErrors(id, filter, { offset, limit: PAGE_SIZE }, signal);
       return { filter, ...page };
-    },
-    undefined,
-    [id, filter, offset],
-  );
+    });
+  useEffect(askForPage, [id, filter, offset]);
   const list = useRef<HTMLOListElement>(null);
   const focusFirst = useRef(false);
   const [at, setAt] = useState(0);
@@ -132,7 +131,7 @@ export function Errors({ t: texts, result, filter, setFilter }: Props) {
         {!answer ? t.loading : total > 0 ? about : isFiltered ? t.noErrorMatch : t.allRight}
       </p>
       {total > 0 && pager}
-      {failure && <Failure t={texts} error={failure} retry={retry} />}
+      {failure && <Failure t={texts} error={failure} retry={askForPage} />}
       {answer && total > 0 && (
         <ol class="errors" ref={list} onKeyDown={step}>
           {answer.rows.map((row, index) => (

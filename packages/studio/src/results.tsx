@@ -1,9 +1,9 @@
 // The page with what was scored: the tables, or one result that the address names.
 import { useEffect, useState } from 'preact/hooks';
 import { Failure } from './failure.js';
-import { useLive } from './live.js';
 import type { PageProps } from './pages.js';
-import { getOverview } from './results-api.js';
+import { usePolling } from './polling.js';
+import { getOverview, type Overview } from './results-api.js';
 import { Detail } from './results-detail.js';
 import { OverviewTables } from './results-overview.js';
 
@@ -20,16 +20,18 @@ export function Results({ t, shown }: PageProps) {
     return () => removeEventListener('hashchange', follow);
   }, [shown]);
   const isOverview = shown && id === undefined;
-  const { answer, failure, retry } = useLive(isOverview ? getOverview : undefined, ASK_EVERY_MS, [
-    isOverview,
-  ]);
+  const {
+    value: overview,
+    failure,
+    retry,
+  } = usePolling<Overview>('results', isOverview, ASK_EVERY_MS, (_, signal) => getOverview(signal));
 
   if (id !== undefined) return shown ? <Detail t={t} id={id} /> : null;
   return (
     <>
       {failure && <Failure t={t} error={failure} retry={retry} />}
-      {!answer && !failure && <p role="status">{t.resultsPage.loading}</p>}
-      {answer && <OverviewTables t={t.resultsPage} overview={answer} />}
+      {!overview && !failure && <p role="status">{t.resultsPage.loading}</p>}
+      {overview && <OverviewTables t={t.resultsPage} overview={overview} />}
     </>
   );
 }
