@@ -232,9 +232,10 @@ async function mergedFrom(out: string): Promise<string> {
   return writing;
 }
 
-function evaluateSplits<Task extends FinetuneTask>(
+/** Scores the model of a finished run, and leaves beside it what it got wrong. */
+export function evaluateSplits<Task extends FinetuneTask>(
   run: string,
-  data: FinetuneData<ExampleOf<Task>>,
+  data: Pick<FinetuneData<ExampleOf<Task>>, 'dev' | 'test'>,
   options: ScoringOptions,
 ): Partial<Record<'dev' | 'test', ScoresOf<Task>>> {
   const scores: Partial<Record<'dev' | 'test', TaskScores>> = {};

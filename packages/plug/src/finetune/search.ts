@@ -9,8 +9,7 @@ import { chooseDType } from '../pretrain/index.js';
 import { type MetricsLine, RunFolder } from '../train/index.js';
 import { BestCheckpoint, isBetter } from './best-checkpoint.js';
 import type { ExampleOf, FinetuneData } from './examples.js';
-import { type FinetuneScores, finetune } from './finetune.js';
-import { evaluateTask, loadTaskModel, type ScoresOf } from './kinds.js';
+import { evaluateSplits, type FinetuneScores, finetune } from './finetune.js';
 import type { FinetuneSettings } from './settings.js';
 import type { FinetuneTask } from './task.js';
 import type { TrialStart } from './trials.js';
@@ -108,11 +107,21 @@ export async function searchBest<Task extends FinetuneTask>(
   }
   for (const index of left) if (!(await advance(index, Number.POSITIVE_INFINITY))) return interrupted();
 
+  const testScores = ({ dtype = 'auto', tokensPerBatch }: FinetuneSettings) =>
+    evaluateSplits<Task>(
+      base.out,
+      { test },
+      {
+        forward: { computeDType: chooseDType(dtype) },
+        ...(tokensPerBatch !== undefined && { tokensPerBatch }),
+      },
+    );
+
   const [best] = rankedBy(task.metric, [...finished.keys()], (index) => finished.get(index)!.best);
   const model = copyModel(join(trials[best!]!.out, 'model'), base.out);
   const scores = {
     ...finished.get(best!)!,
-    ...testScores<Task>(model, test, { ...base, ...trials[best!]!.settings }),
+    ...(test.length > 0 && testScores({ ...base, ...trials[best!]!.settings })),
   };
   const report = trials.map(
     ({ out, settings }, index): SearchTrial => ({
@@ -164,16 +173,4 @@ function copyModel(from: string, out: string): string {
   rmSync(model, { recursive: true, force: true });
   renameSync(writing, model);
   return model;
-}
-
-function testScores<Task extends FinetuneTask>(
-  folder: string,
-  test: readonly ExampleOf<Task>[],
-  { dtype = 'auto', tokensPerBatch }: FinetuneSettings,
-): { test?: ScoresOf<Task> } {
-  if (test.length === 0) return {};
-  using model = loadTaskModel(folder);
-  const forward = { computeDType: chooseDType(dtype) };
-  const options = { forward, ...(tokensPerBatch !== undefined && { tokensPerBatch }) };
-  return { test: evaluateTask(model, test, options).scores as ScoresOf<Task> };
 }
