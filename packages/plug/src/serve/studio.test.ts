@@ -57,7 +57,7 @@ describe('the studio in a browser', { skip: withoutBrowser }, async () => {
 
   it('stops the writing in the server, too', async () => {
     // The address holds the settings: much to write, so that it is not done before it is stopped.
-    const settings = '#write?maxLength=1024&numCandidates=8&prompt=春';
+    const settings = '#write?maxLength=1024&minLength=1024&numCandidates=8&prompt=春';
     const page = await opened('zh-CN', 1200, server.url + settings);
     await page.locator('form:visible button.main').click();
     await page.getByRole('button', { name: '停止' }).click();
