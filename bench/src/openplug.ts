@@ -29,6 +29,7 @@ export {
   readExamples,
   runTrials,
   type Spread as SeedSpread,
+  searchBest,
   seedChanges,
   spreadOf as seedSpreadOf,
   type TaskExample,

@@ -1,23 +1,34 @@
 // `npm run results`: the table of docs/results.md. Every cell is a run folder under --out, so an interrupted table goes
-// on where it stopped. The test files are scored by the runs themselves, once, with the checkpoint that dev chose.
+// on where it stopped. The test files are scored by the runs themselves, once, with the checkpoint that dev chose, and
+// at a learning rate that dev chose before.
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { OpenPlugError } from '@openplug/torch';
 import { BenchmarkError } from '../harness/harness.js';
-import { markdownTable, runTrials, type SeedSpread, seedChanges, seedSpreadOf } from '../openplug.js';
+import {
+  markdownTable,
+  runTrials,
+  type SeedSpread,
+  searchBest,
+  seedChanges,
+  seedSpreadOf,
+} from '../openplug.js';
 import { linear, majority } from './baselines.js';
 import { type ResultTask, readResultTask, resultTaskNames } from './tasks.js';
 
 const usage =
-  'Usage: npm run results -- --clue DIR --out DIR --system NAME=MODEL… [--scratch MODEL] [--seeds 3] [--tasks ocnli,…] [--threads N]\n' +
-  '  [--learning-rate 1e-3] [--scratch-learning-rate 5e-4]\n' +
-  '  MODEL may hold {task}, for a model of each task’s own; --scratch gives the shape of the network without pre-training';
+  'Usage: npm run results -- --clue DIR --out DIR --system NAME=MODEL… [--scratch MODEL] [--seeds 3] [--tasks ocnli,…]\n' +
+  '  [--learning-rates 5e-4,1.5e-3] [--threads N]\n' +
+  '  MODEL may hold {task}, for a model of each task’s own; --scratch gives the shape of the network without pre-training\n' +
+  '  Of several learning rates dev chooses, with seed 1: one for the network without pre-training, one with the first system';
 
 /** Accuracy on test over the seeds, and seconds of training and scoring a run took on average. */
 interface Cell extends SeedSpread {
   seconds: number;
+  /** Of a network, as dev chose it. */
+  learningRate?: number;
 }
 
 interface Table {
@@ -28,41 +39,58 @@ interface Table {
   >;
 }
 
-async function network(
+interface Network {
+  name: string;
+  model: string;
+  fromScratch: boolean;
+}
+
+const settingsOf = (task: ResultTask, { model, fromScratch }: Network, out: string, threads: number) => ({
+  ...task.settings,
+  model: model.replace('{task}', task.name),
+  out,
+  fromScratch,
+  tokensPerBatch: 1024,
+  patience: 0,
+  threads,
+});
+
+/** The rate with which a network is best on dev, the first seed alone; test is not read. */
+async function chosenRate(
   task: ResultTask,
+  network: Network,
   out: string,
-  {
-    model,
-    fromScratch,
-    learningRate,
-    seeds,
-    threads,
-  }: { model: string; fromScratch: boolean; learningRate: number; seeds: number; threads: number },
+  { rates, threads }: { rates: readonly number[]; threads: number },
+): Promise<number> {
+  if (rates.length === 1) return rates[0]!;
+  const { train, dev } = task;
+  const changes = new Map(rates.map((learningRate) => [`rate-${learningRate}`, { learningRate, seed: 1 }]));
+  const settings = settingsOf(task, network, out, threads);
+  const result = await searchBest(task.task, { train, dev } as never, settings, changes, true);
+  if (!result.finished) throw new BenchmarkError(`${out} was interrupted.`);
+  return rates[result.best]!;
+}
+
+async function seedsOf(
+  task: ResultTask,
+  network: Network,
+  out: string,
+  { learningRate, seeds, threads }: { learningRate: number; seeds: number; threads: number },
 ): Promise<Cell> {
-  const { train, dev, test, settings } = task;
+  const { train, dev, test } = task;
   const timePath = join(out, 'seconds.json');
   const started = performance.now();
-  const result = await runTrials(
-    task.task,
-    { train, dev, test } as never,
-    {
-      ...settings,
-      model,
-      out,
-      fromScratch,
-      learningRate,
-      tokensPerBatch: 1024,
-      dtype: 'bfloat16',
-      patience: 0,
-      threads,
-    },
-    seedChanges(1, seeds),
-  );
+  const settings = { ...settingsOf(task, network, out, threads), learningRate };
+  const result = await runTrials(task.task, { train, dev, test } as never, settings, seedChanges(1, seeds));
   if (!result.finished) throw new BenchmarkError(`${out} was interrupted.`);
   // Of the start that did the work: a finished run takes no time.
   if (!existsSync(timePath))
     writeFileSync(timePath, JSON.stringify((performance.now() - started) / 1000 / seeds));
-  return { ...result.test!, seconds: JSON.parse(readFileSync(timePath, 'utf8')) as number };
+  return {
+    ...result.test!,
+    learningRate,
+    seconds: JSON.parse(readFileSync(timePath, 'utf8')) as number,
+  };
 }
 
 function baseline(measure: () => number): Cell {
@@ -101,18 +129,18 @@ async function main(): Promise<void> {
       seeds: { ...text, default: '3' },
       tasks: text,
       threads: { ...text, default: `${availableParallelism()}` },
-      'learning-rate': { ...text, default: '1e-3' },
-      'scratch-learning-rate': { ...text, default: '5e-4' },
+      'learning-rates': { ...text, default: '5e-4,1.5e-3' },
     },
   });
   const { clue, out, system = [], scratch } = values;
   if (clue === undefined || out === undefined) throw new BenchmarkError(usage);
   const [seeds, threads] = [Number(values.seeds), Number(values.threads)];
+  const rates = values['learning-rates'].split(',').map(Number);
   const names = values.tasks?.split(',') ?? resultTaskNames;
   const unknown = names.find((name) => !resultTaskNames.includes(name));
   if (unknown !== undefined)
     throw new BenchmarkError(`There is no task "${unknown}". There are: ${resultTaskNames.join(', ')}.`);
-  const networks = [
+  const networks: Network[] = [
     ...(scratch === undefined ? [] : [{ name: 'no pre-training', model: scratch, fromScratch: true }]),
     ...system.map((given) => {
       const [name, model] = given.split('=', 2) as [string, string | undefined];
@@ -129,18 +157,19 @@ async function main(): Promise<void> {
     table.tasks[name] = { examples: { train, dev, test }, cells };
     cells.majority = baseline(() => majority(task));
     cells.linear = baseline(() => linear(task));
-    for (const { name: system, model, fromScratch } of networks) {
+    const chosen = new Map<boolean, number>();
+    for (const network of networks) {
+      const { name: system, fromScratch } = network;
       const folder = join(out, name, system.replace(/[^\w-]+/g, '-'));
-      cells[system] = await network(task, folder, {
-        model: model.replace('{task}', name),
-        fromScratch,
-        learningRate: Number(values[fromScratch ? 'scratch-learning-rate' : 'learning-rate']),
-        seeds,
-        threads,
-      });
-      const { mean, standardDeviation, seconds } = cells[system];
+      if (!chosen.has(fromScratch)) {
+        chosen.set(fromScratch, await chosenRate(task, network, `${folder}-rates`, { rates, threads }));
+      }
+      const learningRate = chosen.get(fromScratch)!;
+      const cell = await seedsOf(task, network, folder, { learningRate, seeds, threads });
+      cells[system] = cell;
+      const [mean, deviation] = [cell.mean, cell.standardDeviation].map((share) => (100 * share).toFixed(1));
       process.stderr.write(
-        `${name}, ${system}: ${(100 * mean).toFixed(1)} % (sd ${(100 * standardDeviation).toFixed(1)}), ${seconds.toFixed(0)} s\n`,
+        `${name}, ${system}: ${mean} % (sd ${deviation}) at ${learningRate}, ${cell.seconds.toFixed(0)} s\n`,
       );
     }
     writeFileSync(join(out, 'table.json'), `${JSON.stringify(table, null, 2)}\n`);

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { type FinetuneTask, findTask, readExamples, type TaskExample } from '../openplug.js';
 
 export interface ResultTask {
+  name: string;
   task: FinetuneTask;
   train: TaskExample[];
   dev: TaskExample[];
@@ -60,9 +61,10 @@ export async function readResultTask(clue: string, name: string): Promise<Result
     (await readExamples([join(clue, folder, file)], task)).examples;
   const train = await read(files.train);
   const test = await read(files.test);
-  if (files.dev) return { task, train, dev: await read(files.dev), test, settings };
+  if (files.dev) return { name, task, train, dev: await read(files.dev), test, settings };
   const chooses = (index: number): boolean => index % 10 === 9;
   return {
+    name,
     task,
     train: train.filter((_, index) => !chooses(index)),
     dev: train.filter((_, index) => chooses(index)),
