@@ -2,7 +2,8 @@
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { it } from 'node:test';
-import { loadModel } from '../checkpoint/index.js';
+import { loadModel, resolveModelFolder } from '../checkpoint/index.js';
+import { loadTokenizer } from '../text/index.js';
 import { pretrain } from './index.js';
 import { nanoSettings, temporaryFolder, writeTestCorpus } from './pretrain.test-support.js';
 
@@ -31,4 +32,16 @@ it('both stages go on from a model of stage 2; stage 1 without its decoder', asy
     pretrain({ ...settings, maxLength: 33, maxPositions: 64 }),
     /33 tokens, but the model in .* has 32 positions\. Set maxLength to 32 or less/,
   );
+});
+
+it('an interrupted run can be used as a model, with its vocabulary', async () => {
+  const folder = temporaryFolder();
+  const out = join(folder, 'run');
+  const stop = new AbortController();
+  const settings = nanoSettings({ ...writeTestCorpus(folder), out, stage: 2 });
+  const { finished } = await pretrain(settings, { onStep: () => stop.abort() }, stop.signal);
+  assert.equal(finished, false);
+  const checkpoint = resolveModelFolder(out);
+  using model = loadModel(checkpoint);
+  assert.equal(loadTokenizer(checkpoint).vocabSize, model.config.originalVocabSize);
 });

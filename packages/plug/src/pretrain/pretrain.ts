@@ -60,11 +60,13 @@ export async function pretrain(
         })
       : undefined;
   const switchStep = mlmUntilStep(settings);
+  // A checkpoint of an unfinished run can be used as a model, too.
+  const save = (path: string): void => {
+    saveModel(path, model);
+    tokenizer.save(path);
+  };
   const result = await train(
-    {
-      parameters: model.parameters,
-      save: (path) => saveModel(path, model),
-    },
+    { parameters: model.parameters, save },
     objective,
     {
       ...settings,
@@ -83,10 +85,7 @@ export async function pretrain(
     signal,
   );
   if (!result.finished) return { ...result, model: undefined, scores: {} };
-  const modelFolder = folder.writeModel((path) => {
-    saveModel(path, model);
-    tokenizer.save(path);
-  });
+  const modelFolder = folder.writeModel(save);
   const {
     kind: _kind,
     step: _step,
