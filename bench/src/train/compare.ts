@@ -107,7 +107,8 @@ export async function compareTraining(
     running.set(name, sides.add(peerSide(peer, script, path, ...args)));
   }
   const first = new Map<string, Numbers>();
-  for (const [name, side] of running)
+  // Alone there is nobody to agree with, and these steps take minutes of a large model.
+  for (const [name, side] of found.size > 0 ? running : [])
     first.set(name, (await side.ask({ do: 'check', steps: checkSteps })) as Numbers);
   const checks = new Map(
     [...found].map(([name, { title }]) => [
