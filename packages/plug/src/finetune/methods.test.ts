@@ -40,6 +40,9 @@ function weightsOf(folder: string): Map<string, number[]> {
   return new Map(file.names().map((name) => [name, scope(() => file.tensor(name).toArray())]));
 }
 
+const largestDifference = (left: readonly number[], right: readonly number[]): number =>
+  Math.max(...left.map((value, at) => Math.abs(value - right[at]!)));
+
 describe('LoRA', () => {
   it('starts as the model was, has exact gradients, and merged equals beside', () => {
     const folder = temporaryFolder();
@@ -78,7 +81,8 @@ describe('LoRA', () => {
       );
     };
     const numbers = (model: PlugModel) => scope(() => noGrad(() => outputOf(model).toArray()));
-    assert.deepEqual(numbers(adapted), numbers(plain));
+    // Not always to the bit: MKL adds up in another order where a weight lies at another offset to its cache lines.
+    assert.ok(largestDifference(numbers(adapted), numbers(plain)) < 1e-14);
 
     const trained = [...adapted.parameters].filter(([, parameter]) => parameter.requiresGrad);
     // Fused projections, output and two of feed-forward in each; keys and values of the source, and its output.
@@ -113,9 +117,8 @@ describe('LoRA', () => {
     saveModel(saved, adapted);
     assert.ok(!existsSync(join(saved, 'model.safetensors')));
     using merged = loadModel(saved, { dtype: 'float64' });
-    const difference = numbers(merged).map((value, at) => Math.abs(value - numbers(adapted)[at]!));
-    assert.ok(Math.max(...difference) < 1e-12, `${Math.max(...difference)}`);
-    assert.ok(Math.max(...numbers(merged).map((value, at) => Math.abs(value - numbers(plain)[at]!))) > 1e-3);
+    assert.ok(largestDifference(numbers(merged), numbers(adapted)) < 1e-12);
+    assert.ok(largestDifference(numbers(merged), numbers(plain)) > 1e-3);
     using file = openSafetensors(join(saved, 'adapter_model.safetensors'));
     const prefix = 'base_model.model.bert.encoder.layer.0.attention.self.query_key_value';
     assert.deepEqual(file.info(`${prefix}.lora_A.weight`).shape, [2, 8]);
