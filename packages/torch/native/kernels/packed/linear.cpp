@@ -24,8 +24,6 @@ namespace openplug {
 namespace {
 
 constexpr int64_t mostRows = 96;    // rows whose sums are kept together; whole tiles
-constexpr int64_t stepBlock = 1024; // steps of a panel that stay in the second-level cache: 256 KiB
-constexpr int64_t groupBlock = stepBlock / groupSteps;
 
 const TileSet& tiles() {
   static const TileSet set = [] {
@@ -95,32 +93,38 @@ KERNEL_INLINE void finishRowsBody(T* out, const Sum* sums, int64_t features, int
 }
 KERNEL_MULTIVERSION(finishRows)
 
+// Rows of each tile: about as many in all, as a tile of few rows is hardly faster than one of many.
+int64_t tileRowsOf(int64_t rows) { return quotientUp(rows, quotientUp(rows, tiles().rows)); }
+
 // Rows [firstRow, firstRow + rows) of one panel, before the epilogue.
 void multiplyPanel(TileFunction tile, const uint32_t* activations, const uint32_t* panel, int64_t steps, int64_t rows,
                    void* sums) {
+  const int64_t stepBlock = tiles().steps, tileRows = tileRowsOf(rows);
   for (int64_t first = 0; first < steps; first += stepBlock) {
     const int64_t count = std::min(stepBlock, steps - first);
-    for (int64_t r = 0; r < rows; r += tiles().rows) {
+    for (int64_t r = 0; r < rows; r += tileRows) {
       const TileTask task{activations + r * steps + first, steps, panel + first * panelWidth, count,
-                          static_cast<uint32_t*>(sums) + r * panelWidth, first > 0};
-      tile(task, std::min(tiles().rows, rows - r));
+                          static_cast<uint32_t*>(sums) + r * panelWidth, first > 0, r == 0};
+      tile(task, std::min(tileRows, rows - r));
     }
   }
 }
 
 // The same for int4. Every tile unpacks the weights for itself: that takes less time than reading unpacked ones.
 void multiplyGroups(const GroupTask& whole, int64_t rows) {
+  const int64_t groupBlock = tiles().steps / groupSteps, tileRows = tileRowsOf(rows);
   for (int64_t first = 0; first < whole.groups; first += groupBlock) {
     GroupTask task = whole;
     task.panel += first * groupSteps * panelWidth;
     task.scales += first * panelWidth;
     task.groups = std::min(groupBlock, whole.groups - first);
     task.continues = first > 0;
-    for (int64_t r = 0; r < rows; r += tiles().rows) {
+    for (int64_t r = 0; r < rows; r += tileRows) {
       task.activations = whole.activations + r * whole.rowStride + first * (groupInputs / 4);
       task.corrections = whole.corrections + r * whole.correctionStride + first;
       task.sums = whole.sums + r * panelWidth;
-      tiles().int4(task, std::min(tiles().rows, rows - r));
+      task.isFirst = r == 0;
+      tiles().int4(task, std::min(tileRows, rows - r));
     }
   }
 }
@@ -189,7 +193,7 @@ at::Tensor packedLinear(const at::Tensor& x, at::TensorList weight, c10::string_
       if (isInt4)
         multiplyGroups({groups + firstRow * stride, stride,
                         dataOf<const int32_t>(activations.corrections) + firstRow * weightGroups, weightGroups, from,
-                        dataOf<const uint16_t>(weight[1]) + panel * weightGroups * panelWidth, weightGroups, sums, false},
+                        dataOf<const uint16_t>(weight[1]) + panel * weightGroups * panelWidth, weightGroups, sums, false, true},
                        taskRows);
       else
         multiplyPanel(tile, groups + firstRow * stride, from, steps, taskRows, sums);

@@ -26,6 +26,7 @@ struct TileTask {
   int64_t steps;
   void* sums; // [rows][64]: float for fp32 and bf16, int32_t for int8
   bool continues; // adds to what `sums` holds, instead of overwriting it
+  bool isFirst; // no other tile of rows has read these steps yet
 };
 
 // The same for int4. Its activations are signed bytes, its weights unsigned ones.
@@ -38,7 +39,7 @@ struct GroupTask {
   const uint16_t* scales; // group g, feature n: scales[g * 64 + n]
   int64_t groups;
   float* sums; // [rows][64]
-  bool continues;
+  bool continues, isFirst;
 };
 
 using TileFunction = void (*)(const TileTask& task, int64_t rows);
@@ -49,6 +50,7 @@ struct TileSet {
   TileFunction float32, bfloat16, int8;
   GroupFunction int4;
   int64_t rows; // most rows of one call
+  int64_t steps; // of a panel, that all rows should be multiplied by before the next ones: a cache keeps them
 };
 
 TileSet baselineTiles();

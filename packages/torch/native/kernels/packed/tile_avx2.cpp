@@ -8,7 +8,8 @@ namespace {
 
 struct Avx2 {
   using Weights = __m256i;
-  static constexpr int lanes = 8, vectors = 2;
+  static constexpr int lanes = 8;
+  static constexpr int vectorsOf(int rows) { return rows == 1 ? 8 : rows <= 3 ? 4 : 2; }
   static Weights loadWeights(const uint32_t* from) {
     return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from));
   }
@@ -85,7 +86,8 @@ struct Avx2Int4 : Avx2 {
 } // namespace
 
 TileSet avx2Tiles() {
-  return {runTile<Avx2Float32>, runTile<Avx2Bfloat16>, runTile<Avx2Int8>, runGroupTile<Avx2Int4>, tileRows};
+  return {runTile<Avx2Float32>, runTile<Avx2Bfloat16>, runTile<Avx2Int8>, runGroupTile<Avx2Int4>, tileRows,
+          narrowSteps};
 }
 
 } // namespace openplug

@@ -9,7 +9,8 @@ namespace {
 
 struct Avx512 {
   using Weights = __m512i;
-  static constexpr int lanes = 16, vectors = 4;
+  static constexpr int lanes = 16;
+  static constexpr int vectorsOf(int) { return 4; } // a whole panel
   static Weights loadWeights(const uint32_t* from) { return _mm512_loadu_si512(from); }
 };
 
@@ -101,10 +102,12 @@ struct Avx512WideInt4 : Avx512Int4 {
 
 } // namespace
 
+constexpr int64_t wideSteps = 1024; // 256 KiB: the second-level cache
+
 TileSet avx512Tiles(bool hasBf16, bool hasVnni) {
   return {runTile<Avx512Float32>, hasBf16 ? runTile<Avx512Bfloat16> : runTile<Avx512WideBfloat16>,
           hasVnni ? runTile<Avx512Int8> : runTile<Avx512WideInt8>,
-          hasVnni ? runGroupTile<Avx512Int4> : runGroupTile<Avx512WideInt4>, tileRows};
+          hasVnni ? runGroupTile<Avx512Int4> : runGroupTile<Avx512WideInt4>, tileRows, wideSteps};
 }
 
 } // namespace openplug

@@ -19,7 +19,8 @@ Vector loadVector(const Element* from) {
 
 struct Baseline {
   using Weights = GroupVector;
-  static constexpr int lanes = 4, vectors = 2;
+  static constexpr int lanes = 4;
+  static constexpr int vectorsOf(int rows) { return rows == 1 ? 8 : 2; }
   static Weights loadWeights(const uint32_t* from) { return loadVector<GroupVector>(from); }
   static GroupVector broadcast(uint32_t group) { return GroupVector{group, group, group, group}; }
 };
@@ -82,7 +83,8 @@ struct BaselineInt4 : BaselineInt {
 } // namespace
 
 TileSet baselineTiles() {
-  return {runTile<BaselineFloat32>, runTile<BaselineBfloat16>, runTile<BaselineInt8>, runGroupTile<BaselineInt4>, tileRows};
+  return {runTile<BaselineFloat32>, runTile<BaselineBfloat16>, runTile<BaselineInt8>, runGroupTile<BaselineInt4>, tileRows,
+          narrowSteps};
 }
 
 } // namespace openplug

@@ -1,7 +1,8 @@
 // The loop over one tile, written once for all instruction sets and precisions. `Kernel` says how wide a vector is and
 // what one step does:
 //   Sum                      accumulator vector; Weights, its group of packed weights
-//   lanes, vectors, rows     features in a vector, vectors in a strip, rows in a tile: their product of registers
+//   lanes                    features in a vector
+//   vectorsOf(rows)          vectors in a strip of so many rows: their product of registers holds the sums
 //   zero(), load(), store(), loadWeights(const uint32_t*), dot(Sum&, uint32_t activations, Weights)
 // int4 kernels (runGroupStrip) further say:
 //   low(Weights), high(Weights)   the bytes of the lower and of the upper halves
@@ -12,67 +13,95 @@
 
 namespace openplug {
 
-// Prefetching weights (4 and 16 KiB ahead) was measured for single rows: it makes none of the precisions faster.
-template <typename Kernel, int rows>
+constexpr int64_t tileRows = 6;
+// Steps of a panel that the nearest cache keeps, with room for the next ones, while strip after strip takes its part:
+// 8 KiB. Every fourth line that a strip reads has a quarter of the cache's places.
+constexpr int64_t narrowSteps = 32;
+
+// A strip that is narrower than the panel reads a cache line or two of each step and leaves the rest to the next strip.
+// Memory does not follow such steps by itself: the first tile of rows asks for its own part of the block of steps that
+// comes next; for the others it is there. Where a strip is as wide as the panel, prefetching (4 and 16 KiB ahead) was
+// measured to make nothing faster.
+template <int64_t width>
+inline void prefetchNext(const uint32_t* panel) {
+  constexpr int64_t lineLanes = 16;
+  if constexpr (width < panelWidth)
+    for (int64_t lane = 0; lane < width; lane += lineLanes) __builtin_prefetch(panel + narrowSteps * panelWidth + lane);
+}
+
+template <typename Kernel, int rows, bool prefetches>
 inline void runStrip(const TileTask& task, int64_t column) {
-  typename Kernel::Sum sums[rows][Kernel::vectors];
+  constexpr int vectors = Kernel::vectorsOf(rows);
+  typename Kernel::Sum sums[rows][vectors];
   auto* out = static_cast<typename Kernel::Element*>(task.sums) + column;
 #pragma GCC unroll 8
   for (int r = 0; r < rows; ++r)
 #pragma GCC unroll 8
-    for (int v = 0; v < Kernel::vectors; ++v)
+    for (int v = 0; v < vectors; ++v)
       sums[r][v] = task.continues ? Kernel::load(out + r * panelWidth + v * Kernel::lanes) : Kernel::zero();
   const uint32_t* panel = task.panel + column;
   const uint32_t* activations = task.activations;
   for (int64_t step = 0; step < task.steps; ++step, panel += panelWidth, ++activations) {
-    typename Kernel::Weights weights[Kernel::vectors];
+    if constexpr (prefetches) prefetchNext<Kernel::lanes * vectors>(panel);
+    typename Kernel::Weights weights[vectors];
 #pragma GCC unroll 8
-    for (int v = 0; v < Kernel::vectors; ++v) weights[v] = Kernel::loadWeights(panel + v * Kernel::lanes);
+    for (int v = 0; v < vectors; ++v) weights[v] = Kernel::loadWeights(panel + v * Kernel::lanes);
 #pragma GCC unroll 8
     for (int r = 0; r < rows; ++r) {
       const auto group = Kernel::broadcast(activations[r * task.rowStride]);
 #pragma GCC unroll 8
-      for (int v = 0; v < Kernel::vectors; ++v) Kernel::dot(sums[r][v], group, weights[v]);
+      for (int v = 0; v < vectors; ++v) Kernel::dot(sums[r][v], group, weights[v]);
     }
   }
 #pragma GCC unroll 8
   for (int r = 0; r < rows; ++r)
 #pragma GCC unroll 8
-    for (int v = 0; v < Kernel::vectors; ++v) Kernel::store(out + r * panelWidth + v * Kernel::lanes, sums[r][v]);
+    for (int v = 0; v < vectors; ++v) Kernel::store(out + r * panelWidth + v * Kernel::lanes, sums[r][v]);
+}
+
+template <typename Kernel, int rows, bool prefetches>
+inline void runStrips(const TileTask& task) {
+  constexpr int64_t width = Kernel::vectorsOf(rows) * Kernel::lanes;
+  for (int64_t column = 0; column < panelWidth; column += width) runStrip<Kernel, rows, prefetches>(task, column);
+}
+
+template <typename Kernel, bool prefetches>
+inline void runRows(const TileTask& task, int64_t rows) {
+  switch (rows) {
+    case 1: return runStrips<Kernel, 1, prefetches>(task);
+    case 2: return runStrips<Kernel, 2, prefetches>(task);
+    case 3: return runStrips<Kernel, 3, prefetches>(task);
+    case 4: return runStrips<Kernel, 4, prefetches>(task);
+    case 5: return runStrips<Kernel, 5, prefetches>(task);
+    default: return runStrips<Kernel, 6, prefetches>(task);
+  }
 }
 
 template <typename Kernel>
 void runTile(const TileTask& task, int64_t rows) {
-  for (int64_t column = 0; column < panelWidth; column += Kernel::lanes * Kernel::vectors) {
-    switch (rows) {
-      case 1: runStrip<Kernel, 1>(task, column); break;
-      case 2: runStrip<Kernel, 2>(task, column); break;
-      case 3: runStrip<Kernel, 3>(task, column); break;
-      case 4: runStrip<Kernel, 4>(task, column); break;
-      case 5: runStrip<Kernel, 5>(task, column); break;
-      default: runStrip<Kernel, 6>(task, column); break;
-    }
-  }
+  return task.isFirst ? runRows<Kernel, true>(task, rows) : runRows<Kernel, false>(task, rows);
 }
 
 // One group of 64 inputs: adds to `out`.
-template <typename Kernel, int rows>
+template <typename Kernel, int rows, bool prefetches>
 inline void addGroup(const uint32_t* panel, const uint32_t* activations, int64_t rowStride, const int32_t* corrections,
                      int64_t correctionStride, const uint16_t* scales, float* out) {
-  typename Kernel::Sum sums[rows][Kernel::vectors];
+  constexpr int vectors = Kernel::vectorsOf(rows);
+  typename Kernel::Sum sums[rows][vectors];
 #pragma GCC unroll 8
   for (int r = 0; r < rows; ++r) {
     const auto correction = Kernel::broadcast(static_cast<uint32_t>(corrections[r * correctionStride]));
 #pragma GCC unroll 8
-    for (int v = 0; v < Kernel::vectors; ++v) sums[r][v] = correction;
+    for (int v = 0; v < vectors; ++v) sums[r][v] = correction;
   }
 #pragma GCC unroll 1
   for (int64_t step = 0; step < groupSteps; ++step, panel += panelWidth) {
+    if constexpr (prefetches) prefetchNext<Kernel::lanes * vectors>(panel);
 #pragma GCC unroll 2
     for (int half = 0; half < 2; ++half, ++activations) {
-      typename Kernel::Weights weights[Kernel::vectors];
+      typename Kernel::Weights weights[vectors];
 #pragma GCC unroll 8
-      for (int v = 0; v < Kernel::vectors; ++v) {
+      for (int v = 0; v < vectors; ++v) {
         const auto loaded = Kernel::loadWeights(panel + v * Kernel::lanes);
         weights[v] = half == 0 ? Kernel::low(loaded) : Kernel::high(loaded);
       }
@@ -80,12 +109,12 @@ inline void addGroup(const uint32_t* panel, const uint32_t* activations, int64_t
       for (int r = 0; r < rows; ++r) {
         const auto x = Kernel::broadcast(activations[r * rowStride]);
 #pragma GCC unroll 8
-        for (int v = 0; v < Kernel::vectors; ++v) Kernel::dot(sums[r][v], x, weights[v]);
+        for (int v = 0; v < vectors; ++v) Kernel::dot(sums[r][v], x, weights[v]);
       }
     }
   }
 #pragma GCC unroll 8
-  for (int v = 0; v < Kernel::vectors; ++v) {
+  for (int v = 0; v < vectors; ++v) {
     const auto scale = Kernel::loadScales(scales + v * Kernel::lanes);
 #pragma GCC unroll 8
     for (int r = 0; r < rows; ++r) {
@@ -95,33 +124,37 @@ inline void addGroup(const uint32_t* panel, const uint32_t* activations, int64_t
   }
 }
 
-template <typename Kernel, int rows>
-inline void runGroupStrip(const GroupTask& task, int64_t column) {
-  float* out = task.sums + column;
-  if (!task.continues)
-    for (int r = 0; r < rows; ++r)
-      for (int v = 0; v < Kernel::vectors; ++v)
-        Kernel::storeFloats(out + r * panelWidth + v * Kernel::lanes, Kernel::zeroFloats());
-  for (int64_t group = 0; group < task.groups; ++group)
-    addGroup<Kernel, rows>(task.panel + group * groupSteps * panelWidth + column,
-                           task.activations + group * (groupInputs / 4), task.rowStride, task.corrections + group,
-                           task.correctionStride, task.scales + group * panelWidth + column, out);
+template <typename Kernel, int rows, bool prefetches>
+inline void runGroupStrips(const GroupTask& task) {
+  constexpr int vectors = Kernel::vectorsOf(rows);
+  for (int64_t column = 0; column < panelWidth; column += Kernel::lanes * vectors) {
+    float* out = task.sums + column;
+    if (!task.continues)
+      for (int r = 0; r < rows; ++r)
+        for (int v = 0; v < vectors; ++v)
+          Kernel::storeFloats(out + r * panelWidth + v * Kernel::lanes, Kernel::zeroFloats());
+    for (int64_t group = 0; group < task.groups; ++group)
+      addGroup<Kernel, rows, prefetches>(task.panel + group * groupSteps * panelWidth + column,
+                             task.activations + group * (groupInputs / 4), task.rowStride, task.corrections + group,
+                             task.correctionStride, task.scales + group * panelWidth + column, out);
+  }
+}
+
+template <typename Kernel, bool prefetches>
+inline void runGroupRows(const GroupTask& task, int64_t rows) {
+  switch (rows) {
+    case 1: return runGroupStrips<Kernel, 1, prefetches>(task);
+    case 2: return runGroupStrips<Kernel, 2, prefetches>(task);
+    case 3: return runGroupStrips<Kernel, 3, prefetches>(task);
+    case 4: return runGroupStrips<Kernel, 4, prefetches>(task);
+    case 5: return runGroupStrips<Kernel, 5, prefetches>(task);
+    default: return runGroupStrips<Kernel, 6, prefetches>(task);
+  }
 }
 
 template <typename Kernel>
 void runGroupTile(const GroupTask& task, int64_t rows) {
-  for (int64_t column = 0; column < panelWidth; column += Kernel::lanes * Kernel::vectors) {
-    switch (rows) {
-      case 1: runGroupStrip<Kernel, 1>(task, column); break;
-      case 2: runGroupStrip<Kernel, 2>(task, column); break;
-      case 3: runGroupStrip<Kernel, 3>(task, column); break;
-      case 4: runGroupStrip<Kernel, 4>(task, column); break;
-      case 5: runGroupStrip<Kernel, 5>(task, column); break;
-      default: runGroupStrip<Kernel, 6>(task, column); break;
-    }
-  }
+  return task.isFirst ? runGroupRows<Kernel, true>(task, rows) : runGroupRows<Kernel, false>(task, rows);
 }
-
-constexpr int64_t tileRows = 6;
 
 } // namespace openplug
