@@ -96,10 +96,14 @@ KERNEL_MULTIVERSION(finishRows)
 // Rows of each tile: about as many in all, as a tile of few rows is hardly faster than one of many.
 int64_t tileRowsOf(int64_t rows) { return quotientUp(rows, quotientUp(rows, tiles().rows)); }
 
+int64_t stepBlockOf(int64_t rows) {
+  return rows <= 2 * tiles().rows ? tiles().stepsForFewRows : tiles().stepsForManyRows;
+}
+
 // Rows [firstRow, firstRow + rows) of one panel, before the epilogue.
 void multiplyPanel(TileFunction tile, const uint32_t* activations, const uint32_t* panel, int64_t steps, int64_t rows,
                    void* sums) {
-  const int64_t stepBlock = tiles().steps, tileRows = tileRowsOf(rows);
+  const int64_t stepBlock = stepBlockOf(rows), tileRows = tileRowsOf(rows);
   for (int64_t first = 0; first < steps; first += stepBlock) {
     const int64_t count = std::min(stepBlock, steps - first);
     for (int64_t r = 0; r < rows; r += tileRows) {
@@ -112,7 +116,7 @@ void multiplyPanel(TileFunction tile, const uint32_t* activations, const uint32_
 
 // The same for int4. Every tile unpacks the weights for itself: that takes less time than reading unpacked ones.
 void multiplyGroups(const GroupTask& whole, int64_t rows) {
-  const int64_t groupBlock = tiles().steps / groupSteps, tileRows = tileRowsOf(rows);
+  const int64_t groupBlock = stepBlockOf(rows) / groupSteps, tileRows = tileRowsOf(rows);
   for (int64_t first = 0; first < whole.groups; first += groupBlock) {
     GroupTask task = whole;
     task.panel += first * groupSteps * panelWidth;

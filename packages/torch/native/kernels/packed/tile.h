@@ -50,7 +50,9 @@ struct TileSet {
   TileFunction float32, bfloat16, int8;
   GroupFunction int4;
   int64_t rows; // most rows of one call
-  int64_t steps; // of a panel, that all rows should be multiplied by before the next ones: a cache keeps them
+  // Steps of a panel that all rows are multiplied by before the next ones. Few rows wait for memory, many for sums that
+  // are stored and loaded again after each such block.
+  int64_t stepsForFewRows, stepsForManyRows;
 };
 
 TileSet baselineTiles();

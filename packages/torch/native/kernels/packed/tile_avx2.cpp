@@ -87,7 +87,7 @@ struct Avx2Int4 : Avx2 {
 
 TileSet avx2Tiles() {
   return {runTile<Avx2Float32>, runTile<Avx2Bfloat16>, runTile<Avx2Int8>, runGroupTile<Avx2Int4>, tileRows,
-          narrowSteps};
+          narrowSteps, narrowStepsForManyRows};
 }
 
 } // namespace openplug

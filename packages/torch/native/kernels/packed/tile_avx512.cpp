@@ -107,7 +107,8 @@ constexpr int64_t wideSteps = 1024; // 256 KiB: the second-level cache
 TileSet avx512Tiles(bool hasBf16, bool hasVnni) {
   return {runTile<Avx512Float32>, hasBf16 ? runTile<Avx512Bfloat16> : runTile<Avx512WideBfloat16>,
           hasVnni ? runTile<Avx512Int8> : runTile<Avx512WideInt8>,
-          hasVnni ? runGroupTile<Avx512Int4> : runGroupTile<Avx512WideInt4>, tileRows, wideSteps};
+          hasVnni ? runGroupTile<Avx512Int4> : runGroupTile<Avx512WideInt4>, tileRows,
+          wideSteps, wideSteps};
 }
 
 } // namespace openplug

@@ -84,7 +84,7 @@ struct BaselineInt4 : BaselineInt {
 
 TileSet baselineTiles() {
   return {runTile<BaselineFloat32>, runTile<BaselineBfloat16>, runTile<BaselineInt8>, runGroupTile<BaselineInt4>, tileRows,
-          narrowSteps};
+          narrowSteps, narrowStepsForManyRows};
 }
 
 } // namespace openplug

@@ -14,9 +14,9 @@
 namespace openplug {
 
 constexpr int64_t tileRows = 6;
-// Steps of a panel that the nearest cache keeps, with room for the next ones, while strip after strip takes its part:
-// 8 KiB. Every fourth line that a strip reads has a quarter of the cache's places.
-constexpr int64_t narrowSteps = 32;
+// For strips that are narrower than the panel: steps that the nearest cache keeps, with room for the next ones, while
+// strip after strip takes its part. 8 KiB, as every fourth line that a strip reads has a quarter of the cache's places.
+constexpr int64_t narrowSteps = 32, narrowStepsForManyRows = 256;
 
 // A strip that is narrower than the panel reads a cache line or two of each step and leaves the rest to the next strip.
 // Memory does not follow such steps by itself: the first tile of rows asks for its own part of the block of steps that
