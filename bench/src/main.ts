@@ -1,7 +1,7 @@
 // `npm run bench`: lists the benchmarks, or runs one.
 import { parseArgs } from 'node:util';
 import { OpenPlugError } from '@openplug/torch';
-import { checkBaseline, updateBaseline } from './baseline/check.js';
+import { benchBaseline } from './baseline/check.js';
 import { benchData } from './data/data.js';
 import { benchTokenize } from './data/tokenize.js';
 import { benchDecode } from './decode/decode.js';
@@ -62,7 +62,8 @@ function help(): string {
     '',
     formatColumns(Object.entries(benchmarks).map(([name, { summary }]) => [`  ${name}`, summary])),
     '',
-    '  --check     compares the ratios of a short run with bench/baseline.json; --update stores them',
+    '  --check     compares the ratios of a short run with bench/baseline.json; --update stores them; both: first one, then',
+    '              the other, if nothing got slower',
     '  --json      only the JSON line on stdout',
     '  --rounds N  measured turns of each side',
     `  --shape S   only this shape: ${shapeNames.join(', ')} (trial is small and only shows that all works)`,
@@ -73,8 +74,9 @@ function help(): string {
 
 interface Asked {
   name: string | undefined;
-  /** Compare with the stored ratios, or store them. */
-  baseline: 'check' | 'update' | undefined;
+  /** Compare with the stored ratios, store them. */
+  check: boolean;
+  update: boolean;
   options: BenchOptions;
 }
 
@@ -100,10 +102,8 @@ function parsed(args: string[]): Asked {
     const rounds = values.rounds === undefined ? undefined : Number(values.rounds);
     if (rounds !== undefined && !(Number.isInteger(rounds) && rounds > 0))
       throw new BenchmarkError(`--rounds is "${values.rounds}"; it must be a whole number of at least 1.`);
-    const { json = false, shape, dtype, dropout } = values;
-    const options = { json, rounds, shape, dtype, dropout };
-    const baseline = values.check ? 'check' : values.update ? 'update' : undefined;
-    return { name: positionals[0], baseline, options };
+    const { json = false, check = false, update = false, shape, dtype, dropout } = values;
+    return { name: positionals[0], check, update, options: { json, rounds, shape, dtype, dropout } };
   } catch (error) {
     if (error instanceof BenchmarkError) throw error;
     throw new BenchmarkError((error as Error).message, { cause: error });
@@ -111,9 +111,8 @@ function parsed(args: string[]): Asked {
 }
 
 try {
-  const { name, baseline, options } = parsed(process.argv.slice(2));
-  if (baseline === 'check') await checkBaseline(options);
-  else if (baseline === 'update') await updateBaseline(options);
+  const { name, check, update, options } = parsed(process.argv.slice(2));
+  if (check || update) await benchBaseline({ check, update }, options);
   else if (name === undefined) console.log(help());
   else {
     const benchmark = Object.hasOwn(benchmarks, name) ? benchmarks[name] : undefined;

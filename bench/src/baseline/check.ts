@@ -57,23 +57,30 @@ function readBaselines(): StoredBaselines {
   }
 }
 
-/** Runs the rows and stores their ratios. */
-export async function updateBaseline(options: BenchOptions): Promise<void> {
-  const stored = existsSync(path) ? readBaselines() : {};
-  const baseline = baselineOf(await measureAll(options));
-  writeFileSync(path, `${JSON.stringify({ ...stored, [kindOfMachine()]: baseline }, null, 2)}\n`);
-  console.log(`${Object.keys(baseline).length} ratios stored in ${path}, as ${kindOfMachine()}`);
-}
-
-/** Runs the rows and compares. @throws BenchmarkError naming each row that got slower or was not measured */
-export async function checkBaseline(options: BenchOptions): Promise<void> {
+/**
+ * Runs the rows; compares their ratios with the stored ones if `check`, and then stores them if `update`.
+ * @throws BenchmarkError naming each row that got slower or was not measured; nothing is stored then
+ */
+export async function benchBaseline(
+  { check, update }: { check: boolean; update: boolean },
+  options: BenchOptions,
+): Promise<void> {
   const kind = kindOfMachine();
-  const baseline = readBaselines()[kind];
-  if (!baseline)
+  const stored = check || existsSync(path) ? readBaselines() : {};
+  const baseline = stored[kind];
+  if (check && !baseline)
     throw new BenchmarkError(
       `${path} has no ratios of machines that train in ${kind}. Make them with npm run bench -- --update.`,
     );
-  const verdicts = compareWithBaseline(await measureAll(options), baseline);
+  const measured = await measureAll(options);
+  if (check) compare(measured, baseline!);
+  if (!update) return;
+  writeFileSync(path, `${JSON.stringify({ ...stored, [kind]: baselineOf(measured) }, null, 2)}\n`);
+  console.log(`${Object.keys(measured).length} ratios stored in ${path}, as ${kind}`);
+}
+
+function compare(measured: Record<string, Spread>, baseline: Baseline): void {
+  const verdicts = compareWithBaseline(measured, baseline);
   const shown = (value: number | undefined): string => (value === undefined ? '–' : `×${value.toFixed(2)}`);
   const rows = verdicts.map(({ name, now, stored, limit, state }) => [
     name,
