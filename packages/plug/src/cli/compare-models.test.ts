@@ -153,7 +153,7 @@ describe('a packed model against its source', () => {
     const lengths = ['--min-side-length', '3', '--max-side-length', '10', '--batches', '2'];
     const out = ['--out', at('made'), '--precision', 'int4'];
     const wrong = ['quantize', '--model', at('other'), ...out, '--corpus', corpus, ...lengths];
-    await assert.rejects(buildProgram().parseAsync(wrong, { from: 'user' }), /another vocabulary/);
+    await assert.rejects((await buildProgram()).parseAsync(wrong, { from: 'user' }), /another vocabulary/);
     assert.ok(!existsSync(at('made')));
     const made = plug('quantize', '--model', source, ...out, '--corpus', corpus, ...lengths, '--json');
     const { comparisons } = JSON.parse(made.stdout) as { comparisons: { storage: object; lm: object }[] };
@@ -170,7 +170,7 @@ describe('a packed model against its source', () => {
       ...['--calibrate', corpus, '--calibration-tokens', '1000', '--corpus', corpus, ...lengths],
     ];
     await assert.rejects(
-      buildProgram().parseAsync(quantize('no', 'int8'), { from: 'user' }),
+      (await buildProgram()).parseAsync(quantize('no', 'int8'), { from: 'user' }),
       /for --precision int4/,
     );
     assert.ok(!existsSync(at('no')));

@@ -58,10 +58,10 @@ describe('plug, the program', () => {
     assert.equal((onlyJson(missing.stdout).error as { code: string }).code, 'CORPUS');
   });
 
-  it('shows help with examples for every command', () => {
+  it('shows help with examples for every command', async () => {
     const leaves = (command: Command): Command[] =>
       command.commands.length > 0 ? command.commands.flatMap(leaves) : [command];
-    const commands = leaves(buildProgram());
+    const commands = leaves(await buildProgram());
     assert.ok(commands.length >= 6);
     for (const command of commands) {
       let help = '';

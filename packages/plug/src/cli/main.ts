@@ -1,50 +1,42 @@
 // Builds the program from its commands, runs it, and turns every error into a message and an exit status.
 import type { Command } from 'commander';
 import { createProgram, usageStatus } from './command.js';
-import { registerCorpus } from './corpus.js';
-import { registerDoctor } from './doctor.js';
-import { registerEvaluate } from './evaluate.js';
-import { registerExport } from './export.js';
-import { registerFinetune } from './finetune.js';
-import { registerGenerate } from './generate.js';
-import { registerImport } from './import.js';
-import { registerInit } from './init.js';
-import { registerInspect } from './inspect.js';
 import { flushOutput, printError } from './output.js';
-import { registerPlan } from './plan.js';
-import { registerPredict } from './predict.js';
-import { registerPretrain } from './pretrain.js';
 import { stopProgress } from './progress.js';
-import { registerQuantize } from './quantize.js';
-import { registerQuickstart } from './quickstart.js';
-import { registerServe } from './serve.js';
-import { registerTokenizer } from './tokenizer.js';
 import { packageVersion } from './version.js';
 
-// In the order of the pipeline, which is also the order of the help.
-const registrations: readonly ((program: Command) => void)[] = [
-  registerDoctor,
-  registerQuickstart,
-  registerTokenizer,
-  registerCorpus,
-  registerPlan,
-  registerInit,
-  registerImport,
-  registerPretrain,
-  registerFinetune,
-  registerEvaluate,
-  registerPredict,
-  registerGenerate,
-  registerServe,
-  registerQuantize,
-  registerInspect,
-  registerExport,
-];
+type Register = (program: Command) => void;
 
-/** The whole program, not yet run. */
-export function buildProgram(): Command {
+// In the order of the pipeline, which is also the order of the help. Each loads its code when it is needed: all of it
+// takes longer to load than many a command takes to run.
+const commands: Readonly<Record<string, () => Promise<Register>>> = {
+  doctor: async () => (await import('./doctor.js')).registerDoctor,
+  quickstart: async () => (await import('./quickstart.js')).registerQuickstart,
+  tokenizer: async () => (await import('./tokenizer.js')).registerTokenizer,
+  corpus: async () => (await import('./corpus.js')).registerCorpus,
+  plan: async () => (await import('./plan.js')).registerPlan,
+  init: async () => (await import('./init.js')).registerInit,
+  import: async () => (await import('./import.js')).registerImport,
+  pretrain: async () => (await import('./pretrain.js')).registerPretrain,
+  finetune: async () => (await import('./finetune.js')).registerFinetune,
+  evaluate: async () => (await import('./evaluate.js')).registerEvaluate,
+  predict: async () => (await import('./predict.js')).registerPredict,
+  generate: async () => (await import('./generate.js')).registerGenerate,
+  serve: async () => (await import('./serve.js')).registerServe,
+  quantize: async () => (await import('./quantize.js')).registerQuantize,
+  inspect: async () => (await import('./inspect.js')).registerInspect,
+  export: async () => (await import('./export.js')).registerExport,
+};
+
+/**
+ * The program, not yet run.
+ * @param name the first word of what will run: for a command that one alone is registered, for --version none, else all
+ */
+export async function buildProgram(name?: string): Promise<Command> {
   const program = createProgram(packageVersion());
-  for (const register of registrations) register(program);
+  const known = name !== undefined && Object.hasOwn(commands, name);
+  const needed = known ? [commands[name]!] : name === '--version' ? [] : Object.values(commands);
+  for (const register of await Promise.all(needed.map((load) => load()))) register(program);
   return program;
 }
 
@@ -62,7 +54,8 @@ async function run(parameters: readonly string[]): Promise<number> {
   const json = parameters.includes('--json');
   const debug = parameters.includes('--debug');
   try {
-    await buildProgram().parseAsync(parameters, { from: 'user' });
+    const program = await buildProgram(parameters[0]);
+    await program.parseAsync(parameters, { from: 'user' });
     return Number(process.exitCode ?? 0);
   } catch (error) {
     const usage = usageStatus(error);

@@ -1,9 +1,8 @@
 // Rows of data files: JSON lines, a JSON array, CSV, TSV or Parquet.
-// CSV by csv-parse and Parquet by hyparquet: the best-kept parsers of both, without native code.
+// CSV by csv-parse and Parquet by hyparquet: the best-kept parsers of both, without native code. Loaded where they are
+// used, as few programs that read rows meet such files, and loading them takes a tenth of a second.
 import { readFileSync } from 'node:fs';
 import { extname } from 'node:path';
-import { CsvError, parse as parseCsv } from 'csv-parse/sync';
-import { parquetReadObjects } from 'hyparquet';
 import { newReadReport, readable, readLines } from '../corpus/files.js';
 import { CorpusError } from '../errors.js';
 
@@ -27,9 +26,9 @@ export const fileEndings = ['.json', '.jsonl', '.ndjson', '.csv', '.tsv', '.parq
 export async function readRows(path: string): Promise<Row[]> {
   switch (extname(path).toLowerCase()) {
     case '.csv':
-      return separatedRows(path, ',');
+      return await separatedRows(path, ',');
     case '.tsv':
-      return separatedRows(path, '\t');
+      return await separatedRows(path, '\t');
     case '.parquet':
       return await parquetRows(path);
     default:
@@ -96,9 +95,10 @@ function* arrayRows(path: string): Generator<Row> {
 }
 
 /** The first line names the columns. Quotes mean something in CSV alone: TSV of Chinese text has stray ones. */
-function separatedRows(path: string, delimiter: string): Row[] {
+async function separatedRows(path: string, delimiter: string): Promise<Row[]> {
+  const { CsvError, parse } = await import('csv-parse/sync');
   try {
-    const records = parseCsv(textOfFile(path), {
+    const records = parse(textOfFile(path), {
       columns: true,
       delimiter,
       quote: delimiter === ',' ? '"' : null,
@@ -117,6 +117,7 @@ function separatedRows(path: string, delimiter: string): Row[] {
 async function parquetRows(path: string): Promise<Row[]> {
   const bytes = readable(path, () => readFileSync(path));
   const file = bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.byteLength) as ArrayBuffer;
+  const { parquetReadObjects } = await import('hyparquet');
   try {
     const records = await parquetReadObjects({ file });
     return records.map((record, index) => ({

@@ -95,7 +95,7 @@ export async function quickstart(
     written,
     followsLabels: data.follows.test!.map(({ label }) => label),
   };
-  writeReport(report);
+  await writeReport(report);
   return report;
 }
 
