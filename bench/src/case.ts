@@ -3,11 +3,19 @@
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { newParameters, type PlugConfig, PlugModel, saveModel } from './openplug.js';
+import {
+  newParameters,
+  type PlugConfig,
+  PlugModel,
+  saveModel,
+  type Tokenizer,
+  tokenizerFromVocabulary,
+} from './openplug.js';
+import { special } from './shapes.js';
 
 /** What every case holds besides its inputs. */
 export interface GivenModel {
-  /** Model folder: `config.json`, `model.safetensors`. A side may keep files of its own beside it. */
+  /** Model folder: `config.json`, `model.safetensors`, `vocab.txt`. A side may keep files of its own beside it. */
   model: string;
   /** All cores, on all sides. */
   threads: number;
@@ -15,6 +23,15 @@ export interface GivenModel {
 
 /** The seed of weights and inputs. */
 export const caseSeed = 1;
+
+/** A vocabulary of single Chinese characters with the special tokens in front. */
+function madeTokenizer(vocabSize: number): Tokenizer {
+  const tokens = Object.keys(special).map((name) => `[${name.toUpperCase()}]`);
+  // The 20,902 characters of the first Unicode version, then those of Extension A.
+  const codePoint = (index: number): number => (index < 20_902 ? 0x4e00 + index : 0x3400 + index - 20_902);
+  for (let index = 0; tokens.length < vocabSize; index++) tokens.push(String.fromCodePoint(codePoint(index)));
+  return tokenizerFromVocabulary(tokens);
+}
 
 /** A model on disk, gone at the end of the block with the cases written beside it. */
 export class StoredModel implements Disposable {
@@ -25,6 +42,7 @@ export class StoredModel implements Disposable {
     try {
       using model = new PlugModel(config, newParameters(caseSeed));
       saveModel(this.folder, model);
+      madeTokenizer(config.originalVocabSize).save(this.folder);
     } catch (error) {
       this[Symbol.dispose]();
       throw error;

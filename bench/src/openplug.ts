@@ -1,4 +1,9 @@
 // What the benchmarks use of OpenPLUG, imported in one place.
+import { fileURLToPath } from 'node:url';
+
+/** The command `plug`, for Node to run. */
+export const program = fileURLToPath(new URL('../../packages/plug/bin/plug.js', import.meta.url));
+
 export {
   bytesOf,
   loadModel,
@@ -58,6 +63,7 @@ export {
 } from '../../packages/plug/dist/pretrain/samples/index.js';
 export { keyedRandom } from '../../packages/plug/dist/random.js';
 export {
+  loadTokenizer,
   type Tokenizer,
   tokenizerFromVocabulary,
   trainVocabulary,

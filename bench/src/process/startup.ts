@@ -1,20 +1,34 @@
-// Cold start: from starting a process to the first written token, the model read from disk (which the system may have
-// in its cache), and the same with a model of no size, which is what Node, libtorch and the code cost.
+// Cold start: `plug generate` that writes one token, from starting the process to its end, the model read from disk (which
+// the system may have in its cache); and the same with a model of no size, which is what Node, libtorch and the code cost.
+import { spawnSync } from 'node:child_process';
 import { buildInfo } from '@openplug/torch';
-import { caseSeed, StoredModel } from '../case.js';
-import { type DecodeCase, promptsOf } from '../decode/case.js';
-import { type BenchOptions, report, spreadOf, takeTurns } from '../harness/harness.js';
-import { ourSide } from '../harness/side.js';
-import { countParameters } from '../openplug.js';
-import { computeDTypes, type Shape, type ShapeName, shapes, special } from '../shapes.js';
+import { StoredModel } from '../case.js';
+import { BenchmarkError, type BenchOptions, report, spreadOf, takeTurns } from '../harness/harness.js';
+import { countParameters, program } from '../openplug.js';
+import { computeDTypes, type Shape, type ShapeName, shapes } from '../shapes.js';
 
 const defaultRounds = 5;
+const prompt = '一丁七万丈三上下不与丐丑'; // of the made vocabulary
+const oneToken = ['--max-length', '1', '--min-length', '1', '--temperature', '0'];
 
-/** Seconds from spawning a process to its first token. */
-async function coldStart(path: string): Promise<number> {
+/** Seconds of a process that writes one token. */
+async function coldStart(model: string, precision: string): Promise<number> {
+  const parameters = [
+    'generate',
+    '--model',
+    model,
+    '--prompt',
+    prompt,
+    '--precision',
+    precision,
+    ...oneToken,
+  ];
   const started = performance.now();
-  await using side = ourSide('decode/side.js', path);
-  await side.ask({ do: 'first' });
+  const { status, stdout, stderr } = spawnSync(process.execPath, [program, ...parameters], {
+    encoding: 'utf8',
+  });
+  if (status !== 0 || stdout.trim() === '')
+    throw new BenchmarkError(`plug generate wrote nothing:\n${stderr}`);
   return (performance.now() - started) / 1000;
 }
 
@@ -27,15 +41,7 @@ export async function benchStartup(options: BenchOptions): Promise<void> {
     const shape: Shape = shapes[name];
     using stored = new StoredModel(shape.config);
     for (const precision of computeDTypes) {
-      const given: DecodeCase = {
-        precision,
-        prompts: promptsOf({ ...shape, promptLength: 16 }, 1, caseSeed),
-        newTokens: 1,
-        endId: special.sep,
-        forbiddenIds: Object.values(special),
-      };
-      const path = stored.storeCase(given);
-      const { start } = await takeTurns(rounds, { start: () => coldStart(path) });
+      const { start } = await takeTurns(rounds, { start: () => coldStart(stored.folder, precision) });
       results.push({ shape: name, precision, seconds: spreadOf(start) });
     }
   }

@@ -1,15 +1,11 @@
 // A served model for the benchmarks: the real command in a process of its own, and clients that stream from it.
 import { type ChildProcess, spawn } from 'node:child_process';
-import { readFileSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { readFileSync } from 'node:fs';
 import { StoredModel } from '../case.js';
 import { BenchmarkError } from '../harness/harness.js';
-import { keyedRandom } from '../openplug.js';
+import { keyedRandom, program } from '../openplug.js';
 import type { Shape } from '../shapes.js';
 import { Client } from './client.js';
-
-const program = fileURLToPath(new URL('../../../packages/plug/bin/plug.js', import.meta.url));
 
 /** `plug serve` with a model of a shape. */
 export class ServedShape implements AsyncDisposable {
@@ -28,11 +24,6 @@ export class ServedShape implements AsyncDisposable {
 
   static async start({ config }: Shape, flags: readonly string[] = []): Promise<ServedShape> {
     const stored = new StoredModel(config);
-    const special = ['[PAD]', '[UNK]', '[CLS]', '[SEP]', '[MASK]'];
-    const characters = Array.from({ length: config.originalVocabSize - special.length }, (_, index) =>
-      String.fromCodePoint(0x4e00 + index),
-    );
-    writeFileSync(join(stored.folder, 'vocab.txt'), `${[...special, ...characters].join('\n')}\n`);
     const parameters = ['serve', '--model', `model=${stored.folder}`, '--port', '0', ...flags];
     const child = spawn(process.execPath, [program, ...parameters], { stdio: ['ignore', 'ignore', 'pipe'] });
     let stderr = '';
