@@ -4,7 +4,7 @@
 //   lanes                    features in a vector
 //   vectorsOf(rows)          vectors in a strip of so many rows: their product of registers holds the sums
 //   zero(), load(), store(), loadWeights(const uint32_t*), dot(Sum&, uint32_t activations, Weights)
-// int4 kernels (runGroupStrip) further say:
+// int4 kernels (runGroupStrips) further say:
 //   low(Weights), high(Weights)   the bytes of the lower and of the upper halves
 //   loadScales(const uint16_t*), addScaled(floats, Sum, scales), zeroFloats(), loadFloats(), storeFloats()
 // Every .cpp file names its kernels differently, so that the linker can never swap the instructions of two files.
@@ -135,8 +135,9 @@ inline void runGroupStrips(const GroupTask& task) {
           Kernel::storeFloats(out + r * panelWidth + v * Kernel::lanes, Kernel::zeroFloats());
     for (int64_t group = 0; group < task.groups; ++group)
       addGroup<Kernel, rows, prefetches>(task.panel + group * groupSteps * panelWidth + column,
-                             task.activations + group * (groupInputs / 4), task.rowStride, task.corrections + group,
-                             task.correctionStride, task.scales + group * panelWidth + column, out);
+                                         task.activations + group * (groupInputs / 4), task.rowStride,
+                                         task.corrections + group, task.correctionStride,
+                                         task.scales + group * panelWidth + column, out);
   }
 }
 
