@@ -18,15 +18,17 @@ constexpr int64_t tileRows = 6;
 // strip after strip takes its part. 8 KiB, as every fourth line that a strip reads has a quarter of the cache's places.
 constexpr int64_t narrowSteps = 32, narrowStepsForManyRows = 256;
 
-// A strip that is narrower than the panel reads a cache line or two of each step and leaves the rest to the next strip.
-// Memory does not follow such steps by itself: the first tile of rows asks for its own part of the block of steps that
-// comes next; for the others it is there. Where a strip is as wide as the panel, prefetching (4 and 16 KiB ahead) was
-// measured to make nothing faster.
+// A strip that is narrower than the panel reads a cache line or two of each step and leaves the rest to the next strip,
+// which memory does not follow by itself. So the first tile of rows asks for the block of steps that comes next, line
+// after line, each strip and step for its share; for the other tiles it is there then. Where a strip is as wide as the
+// panel, prefetching (4 and 16 KiB ahead) was measured to make nothing faster.
 template <int64_t width>
-inline void prefetchNext(const uint32_t* panel) {
+inline void prefetchNext(const uint32_t* panel, int64_t steps, int64_t column, int64_t step) {
   constexpr int64_t lineLanes = 16;
-  if constexpr (width < panelWidth)
-    for (int64_t lane = 0; lane < width; lane += lineLanes) __builtin_prefetch(panel + narrowSteps * panelWidth + lane);
+  if constexpr (width < panelWidth) {
+    const uint32_t* share = panel + steps * panelWidth + column * steps + step * width;
+    for (int64_t lane = 0; lane < width; lane += lineLanes) __builtin_prefetch(share + lane);
+  }
 }
 
 template <typename Kernel, int rows, bool prefetches>
@@ -42,7 +44,7 @@ inline void runStrip(const TileTask& task, int64_t column) {
   const uint32_t* panel = task.panel + column;
   const uint32_t* activations = task.activations;
   for (int64_t step = 0; step < task.steps; ++step, panel += panelWidth, ++activations) {
-    if constexpr (prefetches) prefetchNext<Kernel::lanes * vectors>(panel);
+    if constexpr (prefetches) prefetchNext<Kernel::lanes * vectors>(task.panel, task.steps, column, step);
     typename Kernel::Weights weights[vectors];
 #pragma GCC unroll 8
     for (int v = 0; v < vectors; ++v) weights[v] = Kernel::loadWeights(panel + v * Kernel::lanes);
@@ -82,21 +84,25 @@ void runTile(const TileTask& task, int64_t rows) {
   return task.isFirst ? runRows<Kernel, true>(task, rows) : runRows<Kernel, false>(task, rows);
 }
 
-// One group of 64 inputs: adds to `out`.
+// One group of 64 inputs: adds to the sums.
 template <typename Kernel, int rows, bool prefetches>
-inline void addGroup(const uint32_t* panel, const uint32_t* activations, int64_t rowStride, const int32_t* corrections,
-                     int64_t correctionStride, const uint16_t* scales, float* out) {
+inline void addGroup(const GroupTask& task, int64_t column, int64_t group) {
   constexpr int vectors = Kernel::vectorsOf(rows);
+  const uint32_t* panel = task.panel + group * groupSteps * panelWidth + column;
+  const uint32_t* activations = task.activations + group * (groupInputs / 4);
+  const uint16_t* scales = task.scales + group * panelWidth + column;
   typename Kernel::Sum sums[rows][vectors];
 #pragma GCC unroll 8
   for (int r = 0; r < rows; ++r) {
-    const auto correction = Kernel::broadcast(static_cast<uint32_t>(corrections[r * correctionStride]));
+    const int32_t added = task.corrections[r * task.correctionStride + group];
+    const auto correction = Kernel::broadcast(static_cast<uint32_t>(added));
 #pragma GCC unroll 8
     for (int v = 0; v < vectors; ++v) sums[r][v] = correction;
   }
 #pragma GCC unroll 1
   for (int64_t step = 0; step < groupSteps; ++step, panel += panelWidth) {
-    if constexpr (prefetches) prefetchNext<Kernel::lanes * vectors>(panel);
+    if constexpr (prefetches)
+      prefetchNext<Kernel::lanes * vectors>(task.panel, task.groups * groupSteps, column, group * groupSteps + step);
 #pragma GCC unroll 2
     for (int half = 0; half < 2; ++half, ++activations) {
       typename Kernel::Weights weights[vectors];
@@ -107,7 +113,7 @@ inline void addGroup(const uint32_t* panel, const uint32_t* activations, int64_t
       }
 #pragma GCC unroll 8
       for (int r = 0; r < rows; ++r) {
-        const auto x = Kernel::broadcast(activations[r * rowStride]);
+        const auto x = Kernel::broadcast(activations[r * task.rowStride]);
 #pragma GCC unroll 8
         for (int v = 0; v < vectors; ++v) Kernel::dot(sums[r][v], x, weights[v]);
       }
@@ -118,7 +124,7 @@ inline void addGroup(const uint32_t* panel, const uint32_t* activations, int64_t
     const auto scale = Kernel::loadScales(scales + v * Kernel::lanes);
 #pragma GCC unroll 8
     for (int r = 0; r < rows; ++r) {
-      float* to = out + r * panelWidth + v * Kernel::lanes;
+      float* to = task.sums + column + r * panelWidth + v * Kernel::lanes;
       Kernel::storeFloats(to, Kernel::addScaled(Kernel::loadFloats(to), sums[r][v], scale));
     }
   }
@@ -133,11 +139,7 @@ inline void runGroupStrips(const GroupTask& task) {
       for (int r = 0; r < rows; ++r)
         for (int v = 0; v < vectors; ++v)
           Kernel::storeFloats(out + r * panelWidth + v * Kernel::lanes, Kernel::zeroFloats());
-    for (int64_t group = 0; group < task.groups; ++group)
-      addGroup<Kernel, rows, prefetches>(task.panel + group * groupSteps * panelWidth + column,
-                                         task.activations + group * (groupInputs / 4), task.rowStride,
-                                         task.corrections + group, task.correctionStride,
-                                         task.scales + group * panelWidth + column, out);
+    for (int64_t group = 0; group < task.groups; ++group) addGroup<Kernel, rows, prefetches>(task, column, group);
   }
 }
 
