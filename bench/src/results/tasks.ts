@@ -53,6 +53,16 @@ const declared: Readonly<Record<string, Declared>> = {
 
 export const resultTaskNames = Object.keys(declared);
 
+/** The files of a task beneath the folder with `ocnli` and `fewclue`: what trains, and what is held back. */
+export function resultFiles(name: string): { train: string; held: string[] } {
+  const { folder, files } = declared[name]!;
+  const { train, dev, test } = files;
+  return {
+    train: join(folder, train),
+    held: [...(dev ? [dev] : []), test].map((file) => join(folder, file)),
+  };
+}
+
 /** @param clue folder with `ocnli` and `fewclue` */
 export async function readResultTask(clue: string, name: string): Promise<ResultTask> {
   const { task: taskName, folder, files, settings } = declared[name]!;

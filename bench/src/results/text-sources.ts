@@ -1,5 +1,5 @@
-// The text that the models of docs/results.md are pre-trained on: what may be copied and passed on, and the texts of the
-// tasks' training and unlabelled parts. All of it is read from clones, at the commit that is named.
+// Text to pre-train models for `npm run results` on: what may be copied and passed on, and the texts of the tasks'
+// training and unlabelled parts. All of it is read from clones, at the commit that is named.
 
 export interface TextSource {
   name: string;
@@ -77,23 +77,9 @@ export const textSources: readonly TextSource[] = [
   },
 ];
 
-/** Where the unlabelled parts of the tasks are, `datasets/TASK/unlabeled.json`. */
+/** Where the unlabelled parts of the tasks are (`datasets/TASK/unlabeled.json`), of those that have one in the clone. */
 export const unlabelled = {
   repository: 'CLUEbenchmark/FewCLUE',
   commit: '62a02c6',
   tasks: ['tnews', 'chid', 'eprstmt', 'bustm'],
 } as const;
-
-/** The files of the tasks, beneath `--clue`: texts of the first are read, lines that occur in the others are left out. */
-export const taskFiles: Readonly<Record<string, { train: string; held: readonly string[] }>> = {
-  ocnli: { train: 'ocnli/train.10k.json', held: ['ocnli/dev.json'] },
-  ...Object.fromEntries(
-    ['tnews', 'iflytek', 'csl', 'cluewsc', 'chid'].map((name) => [
-      name,
-      {
-        train: `fewclue/${name}/train_few_all.json`,
-        held: [`fewclue/${name}/dev_few_all.json`, `fewclue/${name}/test_public.json`],
-      },
-    ]),
-  ),
-};

@@ -1,4 +1,4 @@
-// `npm run results:text`: writes the text of docs/results.md, one file of JSON lines a source, from clones of
+// `npm run results:text`: writes the text to pre-train on, one file of JSON lines a source, from clones of
 // repositories that lie as OWNER+NAME (bare, or with a work tree) in one folder.
 import { execFileSync } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
@@ -6,7 +6,8 @@ import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { BenchmarkError } from '../harness/harness.js';
 import { readableLines, sharing } from './clean-text.js';
-import { type TextSource, taskFiles, textSources, unlabelled } from './text-sources.js';
+import { resultFiles, resultTaskNames } from './tasks.js';
+import { type TextSource, textSources, unlabelled } from './text-sources.js';
 
 const usage = 'Usage: npm run results:text -- --clones DIR --clue DIR --out DIR';
 /** Fields of the tasks' rows that hold text. */
@@ -49,11 +50,11 @@ function main(): void {
   if (clones === undefined || clue === undefined || out === undefined) throw new BenchmarkError(usage);
   const rowsOf = (file: string): string[] => rowTexts(readFileSync(join(clue, file), 'utf8'));
   const isHeld = sharing(
-    Object.values(taskFiles).flatMap(({ held }) => held.flatMap((file) => rowsOf(file))),
+    resultTaskNames.flatMap((name) => resultFiles(name).held.flatMap((file) => rowsOf(file))),
   );
   const written = new Set<string>();
   mkdirSync(out, { recursive: true });
-  const write = (name: string, documents: Iterable<string[]>): void => {
+  const write = (name: string, documents: Iterable<string[]>, licence: string): void => {
     let [count, characters, leftOut] = [0, 0, 0];
     const lines: string[] = [];
     for (const document of documents) {
@@ -68,7 +69,7 @@ function main(): void {
     }
     writeFileSync(join(out, `${name}.jsonl`), lines.join(''));
     console.log(
-      `${name}: ${count} documents, ${(characters / 1e6).toFixed(2)} M characters, ${leftOut} lines left out`,
+      `${name}: ${count} documents, ${(characters / 1e6).toFixed(2)} M characters, ${leftOut} lines left out (${licence})`,
     );
   };
   const unlabelledRows = (name: string): string[] =>
@@ -79,21 +80,14 @@ function main(): void {
         `${unlabelled.commit}:datasets/${name}/unlabeled.json`,
       ),
     );
-  for (const [name, { train }] of Object.entries(taskFiles)) {
-    const more = unlabelled.tasks.find((task) => task === name);
-    write(
-      `task-${name}`,
-      [...rowsOf(train), ...(more ? unlabelledRows(more) : [])].map((row) => [row]),
-    );
+  const unlabelledTasks: readonly string[] = unlabelled.tasks;
+  for (const name of new Set([...resultTaskNames, ...unlabelledTasks])) {
+    const labelled = resultTaskNames.includes(name) ? rowsOf(resultFiles(name).train) : [];
+    const rows = [...labelled, ...(unlabelledTasks.includes(name) ? unlabelledRows(name) : [])];
+    const documents = rows.map((row) => [row]);
+    write(`task-${name}`, documents, 'texts of a task');
   }
-  for (const name of unlabelled.tasks) {
-    if (!(name in taskFiles))
-      write(
-        `task-${name}`,
-        unlabelledRows(name).map((row) => [row]),
-      );
-  }
-  for (const source of textSources) write(source.name, pages(clones, source));
+  for (const source of textSources) write(source.name, pages(clones, source), source.licence);
 }
 
 main();

@@ -213,11 +213,12 @@ describe('/v1/generate', () => {
   it('does not let one who does not read keep others waiting', async () => {
     const stop = new AbortController();
     const body = { prompt: '', maxLength: 4000, minLength: 4000, alternatives: 20, topK: 20, stream: true };
-    await server.post('/v1/generate', body, { signal: stop.signal }); // never read
+    const unread = await server.post('/v1/generate', body, { signal: stop.signal });
     const answers = await Promise.all(
       texts.map((prompt) => server.post('/v1/generate', { prompt, maxLength: 10 })),
     );
     assert.deepEqual([...new Set(answers.map(({ status }) => status))], [200]);
+    assert.equal(unread.status, 200); // held until here: a response that nobody holds is collected, and hung up
     stop.abort();
     await until(() => server.model.numCalls === 0);
   });

@@ -82,7 +82,7 @@ describe('models within a memory limit', () => {
   it('never unloads a model in use: others wait for it', async () => {
     const server = await startServer({ folder: three, memoryBytes: 1.5 * bytes });
     const stop = new AbortController();
-    await server.post('/v1/generate', endless('one'), { signal: stop.signal });
+    const endlessly = await server.post('/v1/generate', endless('one'), { signal: stop.signal });
     const firstProcess = server.model.processId;
     const impatient = new AbortController();
     const left = server.post('/v1/generate', short('two'), { signal: impatient.signal });
@@ -95,6 +95,7 @@ describe('models within a memory limit', () => {
     assert.equal((await waiting).status, 200);
     const models = await modelsOf(server);
     assert.deepEqual([models.one!.loaded, models.two!.loaded], [false, true]);
+    assert.equal(endlessly.status, 200); // held until here: a response that nobody holds is collected, and hung up
   });
 
   it('tells those who get no room in their time when to come again', async () => {
@@ -169,7 +170,7 @@ describe('runs that clients have loaded', async () => {
     const process = server.models.find('spring-run')!.hosted!.processId!;
     // One that is in use is unloaded when it no longer is.
     const stop = new AbortController();
-    await server.post('/v1/generate', endless('spring-run'), { signal: stop.signal });
+    const endlessly = await server.post('/v1/generate', endless('spring-run'), { signal: stop.signal });
     const unloading = server.post('/v1/models/unload', { model: 'spring-run' });
     await until(() => server.models.find('spring-run') === undefined);
     assert.equal((await server.post('/v1/generate', short('spring-run'))).status, 404);
@@ -178,6 +179,7 @@ describe('runs that clients have loaded', async () => {
     assert.deepEqual(await (await unloading).json(), { id: 'spring-run', object: 'model', unloaded: true });
     assert.throws(() => globalThis.process.kill(process, 0), /ESRCH/);
     assert.equal((await server.post('/v1/models/unload', { model: 'spring-run' })).status, 404);
+    assert.equal(endlessly.status, 200); // held until here
     assert.equal(
       (await server.post('/v1/models/unload', { model: 'spring' })).status,
       409,
