@@ -56,6 +56,7 @@ export {
   textBatch,
 } from '../../packages/plug/dist/model/index.js';
 export { trainingMemory, trainingOperations } from '../../packages/plug/dist/plan/index.js';
+export { chooseDType } from '../../packages/plug/dist/pretrain/index.js';
 export {
   batchStream,
   createStage2Sampler,

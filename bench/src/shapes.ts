@@ -1,5 +1,5 @@
 // The model shapes that are measured, and batches for them.
-import { keyedRandom, type PlugConfig, plugConfig, plugConfigOfSize } from './openplug.js';
+import { chooseDType, keyedRandom, type PlugConfig, plugConfig, plugConfigOfSize } from './openplug.js';
 
 /** Ids of [PAD] [UNK] [CLS] [SEP] [MASK]; all above are ordinary entries. */
 export const special = { pad: 0, unk: 1, cls: 2, sep: 3, mask: 4 } as const;
@@ -101,6 +101,8 @@ export const shapeNames = Object.keys(shapes) as ShapeName[];
 export const measuredShapes: readonly ShapeName[] = ['quickstart', 'reference'];
 export const computeDTypes = ['bfloat16', 'float32'] as const;
 export type ComputeDType = (typeof computeDTypes)[number];
+/** The dtype that training takes on this machine when none is named. */
+export const usualDType = (): ComputeDType => chooseDType('auto') as ComputeDType;
 
 /** A stage-2 batch of full rows; no row is padded, which favours neither side. */
 export interface TrainingBatch {

@@ -1,12 +1,12 @@
 // `npm run bench -- --check` and `--update`: a short run of the rows that matter, against `bench/baseline.json`.
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
-import { hasFastBFloat16 } from '@openplug/torch';
 import { benchTokenize } from '../data/tokenize.js';
 import { benchDecode } from '../decode/decode.js';
 import { benchEncode } from '../encode/encode.js';
 import { BenchmarkError, type BenchOptions, type Spread } from '../harness/harness.js';
 import { formatColumns } from '../openplug.js';
+import { type ComputeDType, type ShapeName, usualDType } from '../shapes.js';
 import { benchTrain } from '../train/train.js';
 import { type Baseline, baselineOf, compareWithBaseline } from './baseline.js';
 
@@ -18,18 +18,16 @@ const defaultRounds = 3;
  * Ratios depend on the processor, so there is a baseline for each kind: those that multiply bfloat16 in hardware train
  * in it; others train in float32, several times slower, and are given a smaller shape, so that a check ends in minutes.
  */
-const kinds = {
-  bfloat16: { dtype: 'bfloat16', shape: 'reference' },
-  float32: { dtype: 'float32', shape: 'quickstart' },
-} as const;
-type Kind = keyof typeof kinds;
-
-const kindOfMachine = (): Kind => (hasFastBFloat16() ? 'bfloat16' : 'float32');
+const trainedShape = {
+  bfloat16: 'reference',
+  float32: 'quickstart',
+} as const satisfies Record<ComputeDType, ShapeName>;
 
 /** The rows: training and classifying in the dtype of the machine, decoding of the shape that the goals are about. */
 async function measureAll(given: BenchOptions): Promise<Record<string, Spread>> {
   const options = { ...given, rounds: given.rounds ?? defaultRounds };
-  const { dtype, shape } = kinds[kindOfMachine()];
+  const dtype = usualDType();
+  const shape = trainedShape[dtype];
   const at = (dtype: string, shape: string, more: Partial<BenchOptions> = {}): BenchOptions => ({
     ...options,
     shape: options.shape ?? shape,
@@ -44,7 +42,7 @@ async function measureAll(given: BenchOptions): Promise<Record<string, Spread>> 
   };
 }
 
-type StoredBaselines = Partial<Record<Kind, Baseline>>;
+type StoredBaselines = Partial<Record<ComputeDType, Baseline>>;
 
 function readBaselines(): StoredBaselines {
   try {
@@ -65,7 +63,7 @@ export async function benchBaseline(
   { check, update }: { check: boolean; update: boolean },
   options: BenchOptions,
 ): Promise<void> {
-  const kind = kindOfMachine();
+  const kind = usualDType();
   const stored = check || existsSync(path) ? readBaselines() : {};
   const baseline = stored[kind];
   if (check && !baseline)

@@ -1,9 +1,9 @@
 // How training speed follows size: one dimension at a time from a middle shape, hidden size, text length, batch. Ours by
 // itself as a share of the matrix-product rate, and against plain PyTorch where that takes no minutes.
-import { buildInfo, hasFastBFloat16 } from '@openplug/torch';
+import { buildInfo } from '@openplug/torch';
 import { type BenchOptions, progress, report, selected } from '../harness/harness.js';
 import { plugConfig } from '../openplug.js';
-import { computeDTypes, type Shape } from '../shapes.js';
+import { computeDTypes, type Shape, usualDType } from '../shapes.js';
 import { compareTraining, foundOpponents, type TrainResult } from './compare.js';
 
 const defaultRounds = 3;
@@ -62,8 +62,7 @@ function shapeOf({ hidden, length, batch }: Size): Shape {
 
 /** Training tokens/s over sizes; dropout 0.1; bf16 where it is multiplied in hardware, else fp32. */
 export async function benchScaling(options: BenchOptions): Promise<void> {
-  const usual = hasFastBFloat16() ? 'bfloat16' : 'float32';
-  const dtype = selected('dtype', computeDTypes, options.dtype, [usual])[0]!;
+  const dtype = selected('dtype', computeDTypes, options.dtype, [usualDType()])[0]!;
   const dropout = selected('dropout', ['0.1', '0'], options.dropout, ['0.1'])[0]!;
   const rounds = options.rounds ?? defaultRounds;
   const opponents = foundOpponents(['plain']);
