@@ -45,6 +45,13 @@ interface Network {
   fromScratch: boolean;
 }
 
+interface SeedOptions {
+  learningRate: number;
+  firstSeed?: number;
+  seeds: number;
+  threads: number;
+}
+
 const settingsOf = (task: ResultTask, { model, fromScratch }: Network, out: string, threads: number) => ({
   ...task.settings,
   model: model.replace('{task}', task.name),
@@ -55,39 +62,43 @@ const settingsOf = (task: ResultTask, { model, fromScratch }: Network, out: stri
   threads,
 });
 
-/** The rate with which a network is best on dev, the first seed alone; test is not read. */
-async function chosenRate(
+/** The rate with which a network is best on dev with seed 1, and what that run then scores on test. */
+async function chooseRate(
   task: ResultTask,
   network: Network,
   out: string,
   { rates, threads }: { rates: readonly number[]; threads: number },
-): Promise<number> {
-  if (rates.length === 1) return rates[0]!;
-  const { train, dev } = task;
+): Promise<{ learningRate: number; firstSeed?: number }> {
+  if (rates.length === 1) return { learningRate: rates[0]! };
+  const { train, dev, test } = task;
   const changes = new Map(rates.map((learningRate) => [`rate-${learningRate}`, { learningRate, seed: 1 }]));
   const settings = settingsOf(task, network, out, threads);
-  const result = await searchBest(task.task, { train, dev } as never, settings, changes, true);
+  const result = await searchBest(task.task, { train, dev, test } as never, settings, changes, true);
   if (!result.finished) throw new BenchmarkError(`${out} was interrupted.`);
-  return rates[result.best]!;
+  const scores = result.scores.test as unknown as Record<string, number>;
+  return { learningRate: rates[result.best]!, firstSeed: scores[task.task.metric]! };
 }
 
+/** @param firstSeed score of seed 1, where choosing the rate has run it: it is not run again */
 async function seedsOf(
   task: ResultTask,
   network: Network,
   out: string,
-  { learningRate, seeds, threads }: { learningRate: number; seeds: number; threads: number },
+  { learningRate, firstSeed, seeds, threads }: SeedOptions,
 ): Promise<Cell> {
   const { train, dev, test } = task;
+  const known = firstSeed !== undefined && seeds > 1 ? [firstSeed] : [];
+  const changes = seedChanges(1 + known.length, seeds - known.length);
   const timePath = join(out, 'seconds.json');
   const started = performance.now();
   const settings = { ...settingsOf(task, network, out, threads), learningRate };
-  const result = await runTrials(task.task, { train, dev, test } as never, settings, seedChanges(1, seeds));
+  const result = await runTrials(task.task, { train, dev, test } as never, settings, changes);
   if (!result.finished) throw new BenchmarkError(`${out} was interrupted.`);
   // Of the start that did the work: a finished run takes no time.
   if (!existsSync(timePath))
-    writeFileSync(timePath, JSON.stringify((performance.now() - started) / 1000 / seeds));
+    writeFileSync(timePath, JSON.stringify((performance.now() - started) / 1000 / changes.size));
   return {
-    ...result.test!,
+    ...seedSpreadOf([...known, ...result.test!.values])!,
     learningRate,
     seconds: JSON.parse(readFileSync(timePath, 'utf8')) as number,
   };
@@ -157,19 +168,21 @@ async function main(): Promise<void> {
     table.tasks[name] = { examples: { train, dev, test }, cells };
     cells.majority = baseline(() => majority(task));
     cells.linear = baseline(() => linear(task));
-    const chosen = new Map<boolean, number>();
+    const rateOf = new Map<boolean, number>();
     for (const network of networks) {
       const { name: system, fromScratch } = network;
       const folder = join(out, name, system.replace(/[^\w-]+/g, '-'));
-      if (!chosen.has(fromScratch)) {
-        chosen.set(fromScratch, await chosenRate(task, network, `${folder}-rates`, { rates, threads }));
-      }
-      const learningRate = chosen.get(fromScratch)!;
-      const cell = await seedsOf(task, network, folder, { learningRate, seeds, threads });
+      const known = rateOf.get(fromScratch);
+      const choice =
+        known === undefined
+          ? await chooseRate(task, network, `${folder}-rates`, { rates, threads })
+          : { learningRate: known };
+      rateOf.set(fromScratch, choice.learningRate);
+      const cell = await seedsOf(task, network, folder, { ...choice, seeds, threads });
       cells[system] = cell;
       const [mean, deviation] = [cell.mean, cell.standardDeviation].map((share) => (100 * share).toFixed(1));
       process.stderr.write(
-        `${name}, ${system}: ${mean} % (sd ${deviation}) at ${learningRate}, ${cell.seconds.toFixed(0)} s\n`,
+        `${name}, ${system}: ${mean} % (sd ${deviation}) at ${cell.learningRate}, ${cell.seconds.toFixed(0)} s\n`,
       );
     }
     writeFileSync(join(out, 'table.json'), `${JSON.stringify(table, null, 2)}\n`);
