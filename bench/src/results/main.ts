@@ -110,6 +110,14 @@ function baseline(measure: () => number): Cell {
   return { ...seedSpreadOf([value])!, seconds: (performance.now() - started) / 1000 };
 }
 
+/** "49.4 ± 0.9 (sd 0.5), 190 s": in percent, with the error of a share of so many examples and, over seeds, the deviation. */
+function cellText({ mean, values, standardDeviation, seconds }: Cell, numExamples: number): string {
+  const percent = (share: number): string => (100 * share).toFixed(1);
+  const error = Math.sqrt((mean * (1 - mean)) / numExamples);
+  const spread = values.length > 1 ? ` (sd ${percent(standardDeviation)})` : '';
+  return `${percent(mean)} ± ${percent(error)}${spread}, ${seconds.toFixed(0)} s`;
+}
+
 function tableText({ systems, tasks }: Table): string {
   const columns = ['task (test)', ...systems].map((header, index) => ({
     header,
@@ -117,14 +125,7 @@ function tableText({ systems, tasks }: Table): string {
   }));
   const rows = Object.entries(tasks).map(([name, { examples, cells }]) => [
     `${name} (${examples.test})`,
-    ...systems.map((system) => {
-      const cell = cells[system];
-      if (!cell) return '–';
-      // The error of a share of this many examples; between seeds, the standard deviation.
-      const error = Math.sqrt((cell.mean * (1 - cell.mean)) / examples.test);
-      const spread = cell.values.length > 1 ? ` (sd ${(100 * cell.standardDeviation).toFixed(1)})` : '';
-      return `${(100 * cell.mean).toFixed(1)} ± ${(100 * error).toFixed(1)}${spread}, ${cell.seconds.toFixed(0)} s`;
-    }),
+    ...systems.map((system) => (cells[system] ? cellText(cells[system], examples.test) : '–')),
   ]);
   return markdownTable(columns, rows);
 }
@@ -180,10 +181,7 @@ async function main(): Promise<void> {
       rateOf.set(fromScratch, choice.learningRate);
       const cell = await seedsOf(task, network, folder, { ...choice, seeds, threads });
       cells[system] = cell;
-      const [mean, deviation] = [cell.mean, cell.standardDeviation].map((share) => (100 * share).toFixed(1));
-      process.stderr.write(
-        `${name}, ${system}: ${mean} % (sd ${deviation}) at ${cell.learningRate}, ${cell.seconds.toFixed(0)} s\n`,
-      );
+      process.stderr.write(`${name}, ${system}, rate ${cell.learningRate}: ${cellText(cell, test)}\n`);
     }
     writeFileSync(join(out, 'table.json'), `${JSON.stringify(table, null, 2)}\n`);
   }
