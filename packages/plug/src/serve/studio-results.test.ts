@@ -37,6 +37,9 @@ describe('the results in a browser', { skip: withoutBrowser }, async () => {
         await page.getByRole('heading', { name: words.board }).waitFor();
         assert.match((await board(page).textContent()) ?? '', /PLUG.*80\.614.*clue/s);
         await assertAccessible(page);
+        const colourOf = (selector: string) =>
+          page.evaluate(`getComputedStyle(document.querySelector('${selector}')).color`);
+        assert.equal(await colourOf('tr.own a'), await colourOf('.badge'), 'links have a colour of ours');
         await page.locator('tr.own a').first().click();
         await errors(page).first().waitFor();
         await assertAccessible(page);
