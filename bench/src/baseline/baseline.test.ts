@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { spreadOf } from '../harness/harness.js';
-import { baselineOf, compareWithBaseline } from './baseline.js';
+import { baselineOf, compareWithBaseline, measureAgainIfSlower } from './baseline.js';
 
 const stateOf = (now: number, before: number[]): string =>
   compareWithBaseline({ row: spreadOf([now]) }, baselineOf({ row: spreadOf(before) }))[0]!.state;
@@ -38,5 +38,30 @@ describe('compareWithBaseline', () => {
         ['fresh', 'new'],
       ],
     );
+  });
+});
+
+describe('measureAgainIfSlower', () => {
+  const stored = baselineOf({ a: spreadOf([2]), b: spreadOf([2]) });
+  const found = async (...runs: Record<string, number>[]): Promise<[Record<string, number>, number]> => {
+    let count = 0;
+    const rows = await measureAgainIfSlower(async () => {
+      const run = Object.entries(runs[count++]!);
+      return Object.fromEntries(run.map(([name, ratio]) => [name, spreadOf([ratio])]));
+    }, stored);
+    return [Object.fromEntries(Object.entries(rows).map(([name, { median }]) => [name, median])), count];
+  };
+
+  it('measures once when nothing is slower, though rows be missing', async () => {
+    assert.deepEqual(await found({ a: 1.9 }), [{ a: 1.9 }, 1]);
+  });
+
+  it('takes slower rows alone from a second run, which may say the same', async () => {
+    assert.deepEqual(await found({ a: 1, b: 2 }, { a: 2, b: 9 }), [{ a: 2, b: 2 }, 2]);
+    assert.deepEqual(await found({ a: 1, b: 2 }, { a: 1.1, b: 9 }), [{ a: 1.1, b: 2 }, 2]);
+  });
+
+  it('leaves out a slower row that the second run lacks', async () => {
+    assert.deepEqual(await found({ a: 1, b: 2 }, { b: 2 }), [{ b: 2 }, 2]);
   });
 });

@@ -1,6 +1,6 @@
 // Whether anything got slower: ratios of a short run against those stored in `bench/baseline.json`. Ratios alone are
 // stored, as they hold from day to day where speeds do not.
-import type { Spread } from '../harness/harness.js';
+import { progress, type Spread } from '../harness/harness.js';
 
 /** A stored ratio, ours over a peer's (above 1 we are faster), with the range that it had over the rounds. */
 export type StoredRatio = Pick<Spread, 'median' | 'min' | 'max'>;
@@ -38,6 +38,30 @@ export function compareWithBaseline(
     if (!(now >= limit)) return { ...row, state: 'slower' };
     return { ...row, state: now > before.median + noise ? 'faster' : 'same' };
   });
+}
+
+/** Measures some rows. */
+export type Benchmark = () => Promise<Record<string, Spread>>;
+
+/**
+ * Rows that seem slower are taken from a second run: what got slower is so in both, and what a busy moment did is not.
+ * One that the second run lacks is left out.
+ */
+export async function measureAgainIfSlower(
+  measure: Benchmark,
+  baseline: Baseline,
+): Promise<Record<string, Spread>> {
+  const rows = await measure();
+  const slower = compareWithBaseline(rows, baseline).filter(({ state }) => state === 'slower');
+  if (slower.length === 0) return rows;
+  progress(`slower than stored, so once more: ${slower.map(({ name }) => name).join('; ')}`);
+  const again = await measure();
+  for (const { name } of slower) {
+    const row = again[name];
+    if (row) rows[name] = row;
+    else delete rows[name];
+  }
+  return rows;
 }
 
 /** What is stored of a run. */

@@ -4,11 +4,17 @@ import { fileURLToPath } from 'node:url';
 import { benchTokenize } from '../data/tokenize.js';
 import { benchDecode } from '../decode/decode.js';
 import { benchEncode } from '../encode/encode.js';
-import { BenchmarkError, type BenchOptions, progress, type Spread } from '../harness/harness.js';
+import { BenchmarkError, type BenchOptions, type Spread } from '../harness/harness.js';
 import { formatColumns } from '../openplug.js';
 import { type ComputeDType, type ShapeName, usualDType } from '../shapes.js';
 import { benchTrain } from '../train/train.js';
-import { type Baseline, baselineOf, compareWithBaseline } from './baseline.js';
+import {
+  type Baseline,
+  type Benchmark,
+  baselineOf,
+  compareWithBaseline,
+  measureAgainIfSlower,
+} from './baseline.js';
 
 const path = fileURLToPath(new URL('../../baseline.json', import.meta.url));
 
@@ -22,8 +28,6 @@ const trainedShape = {
   bfloat16: 'reference',
   float32: 'quickstart',
 } as const satisfies Record<ComputeDType, ShapeName>;
-
-type Benchmark = () => Promise<Record<string, Spread>>;
 
 /** Training and classifying in the dtype of the machine, decoding of the shape that the goals are about. */
 function benchmarksOf(given: BenchOptions): Benchmark[] {
@@ -67,34 +71,18 @@ export async function benchBaseline(
 ): Promise<void> {
   const kind = usualDType();
   const stored = check || existsSync(path) ? readBaselines() : {};
-  const baseline = stored[kind];
+  const baseline = check ? stored[kind] : undefined;
   if (check && !baseline)
     throw new BenchmarkError(
       `${path} has no ratios of machines that train in ${kind}. Make them with npm run bench -- --update.`,
     );
   const measured: Record<string, Spread> = {};
-  for (const measure of benchmarksOf(options)) {
-    const rows = await measure();
-    if (baseline && check) Object.assign(rows, await measuredAgain(rows, baseline, measure));
-    Object.assign(measured, rows);
-  }
-  if (check) compare(measured, baseline!);
+  for (const measure of benchmarksOf(options))
+    Object.assign(measured, await (baseline ? measureAgainIfSlower(measure, baseline) : measure()));
+  if (baseline) compare(measured, baseline);
   if (!update) return;
   writeFileSync(path, `${JSON.stringify({ ...stored, [kind]: baselineOf(measured) }, null, 2)}\n`);
   console.log(`${Object.keys(measured).length} ratios stored in ${path}, as ${kind}`);
-}
-
-/** Rows that seem slower, from a second run: what got slower is so in both, and what a busy moment did is not. */
-async function measuredAgain(
-  rows: Readonly<Record<string, Spread>>,
-  baseline: Baseline,
-  measure: Benchmark,
-): Promise<Record<string, Spread>> {
-  const slower = compareWithBaseline(rows, baseline).filter(({ state }) => state === 'slower');
-  if (slower.length === 0) return {};
-  progress(`slower than stored, so once more: ${slower.map(({ name }) => name).join('; ')}`);
-  const again = await measure();
-  return Object.fromEntries(slower.map(({ name }) => [name, again[name]!]));
 }
 
 function compare(measured: Record<string, Spread>, baseline: Baseline): void {
